@@ -1,0 +1,2 @@
+// Package embedder holds the encoder.
+package embedder

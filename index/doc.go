@@ -1,0 +1,2 @@
+// Package index declares what finds the nearest embeddings.
+package index

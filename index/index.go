@@ -1,0 +1,42 @@
+package index
+
+import "imgsearch/dataset"
+
+// Metric names how the distance between two embeddings is measured. Smaller is closer.
+type Metric string
+
+const (
+	// L2 is the Euclidean distance, its root taken.
+	L2 Metric = "l2"
+	// Cosine is 1 - cos(a, b), in [0, 2].
+	Cosine Metric = "cosine"
+)
+
+// Neighbor is one answer of a search.
+type Neighbor struct {
+	ID dataset.ID
+	// Distance is measured by the index's Metric.
+	Distance float32
+}
+
+// Index finds the nearest of the embeddings that it holds.
+//
+// Search may be called from several goroutines at once while nothing is added or removed; Add and Remove need exclusive
+// access.
+type Index interface {
+	// Metric is the distance that Search measures.
+	Metric() Metric
+	// Dim is the length of every embedding.
+	Dim() int
+	// Len is the number of embeddings.
+	Len() int
+	// Add inserts embeddings, [len(ids), Dim()] float32 row-major; they are copied. An id that is held already
+	// (ErrExists), a value that is not finite or, for Cosine, a zero vector (ErrVector) is refused before anything is
+	// inserted.
+	Add(ids []dataset.ID, embeddings []float32) error
+	// Remove takes embeddings out. An unknown id is ErrNotFound, and nothing is removed then.
+	Remove(ids ...dataset.ID) error
+	// Search returns the at most k nearest, by rising distance, equal distances by rising id, each id once.
+	// A query of the wrong length or with values that are not finite is ErrVector; k < 1 is ErrK.
+	Search(query []float32, k int) ([]Neighbor, error)
+}
