@@ -21,6 +21,8 @@ type Entry struct {
 	Source string
 	// Label is the class, or "".
 	Label Label
+	// Split is "train" or "test" where the data set has parts, otherwise "".
+	Split string
 	// Size is the file's length in bytes; 0 where the image is no file of its own.
 	Size int64
 	// ModTime is the file's modification time; zero where the image is no file of its own.
