@@ -1,0 +1,24 @@
+// Package kernel holds the arithmetic that the rest of imgsearch stands on: dot products and distances, matrix
+// products, the unrolling of images for convolutions, and a way to share work between cores. All functions work on
+// slices that the caller owns; nothing here keeps a slice after it returns.
+//
+// # Code paths
+//
+// On amd64 the float32 functions have up to three implementations: AVX-512, AVX2 with FMA, and plain Go. The best one
+// that the processor offers is chosen when the program starts; [Name] tells which. The environment variable
+// IMGSEARCH_KERNEL=avx512|avx2|go forces one; where it names a path that is unknown or that this processor lacks, the
+// choice is made as if it were not set and [Err] says so. Other processors run plain Go, as does everything in float64.
+//
+// # Reproducibility
+//
+// No result depends on the number of threads, on the alignment of a slice or on what else the machine does.
+//
+//   - [Gemm] and [GemmParallel] add the products of an element in the order of k, in blocks of [GemmBlock], whatever m
+//     and n are: row i of a product is the same bit for bit whether it is computed alone or within a large batch, by
+//     one thread or by many. AVX-512 and AVX2 give the same bits.
+//   - [Dot], [DotRows], and likewise [SquaredL2], [SquaredL2Rows] and [SquaredL2Each], give the same bits for the same
+//     pair of vectors; AVX-512 and AVX2 give the same bits.
+//   - [Axpy] and [Scale] work element by element; [Sum] has the same order in AVX-512 and AVX2.
+//   - Plain Go may differ from the other two in the last bits: they use fused multiply-adds, which Go's compiler uses
+//     on some processors (arm64) and not on others (amd64).
+package kernel

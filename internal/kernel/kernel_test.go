@@ -1,0 +1,111 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// forEachPath runs the test once for each code path of this processor.
+func forEachPath(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	before := chosen
+	defer func() {
+		if err := choose(before); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	for _, p := range paths {
+		if !p.available {
+			t.Logf("this processor has no %s", p.name)
+			continue
+		}
+		if err := choose(p.name); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(p.name, test)
+	}
+}
+
+// benchmarkPaths runs the benchmark once for each code path of this processor.
+func benchmarkPaths(b *testing.B, bench func(b *testing.B)) {
+	before := chosen
+	defer func() { _ = choose(before) }()
+	for _, p := range paths {
+		if p.available {
+			_ = choose(p.name)
+			b.Run(p.name, bench)
+		}
+	}
+}
+
+const canary = 1.2345e30
+
+// guarded returns n values drawn by rng within a larger slice, the slice beginning at an odd place, and a check that
+// nothing around it was written.
+func guarded[T Float](t *testing.T, rng *rand.Rand, n int) []T {
+	t.Helper()
+	front, back := 1+rng.IntN(19), 40
+	all := make([]T, front+n+back)
+	for i := range all {
+		all[i] = canary
+	}
+	s := all[front : front+n : front+n]
+	for i := range s {
+		s[i] = T(rng.NormFloat64())
+	}
+	t.Cleanup(func() {
+		for i, v := range all {
+			if (i < front || i >= front+n) && v != canary {
+				t.Errorf("wrote value %v at %d of a slice of %d", v, i-front, n)
+				return
+			}
+		}
+	})
+	return s
+}
+
+// near fails the test unless got is within a few roundings of want, scale being the sum of the magnitudes that were
+// added up.
+func near[T Float](t *testing.T, what string, got T, want, scale float64, terms int) {
+	t.Helper()
+	eps := 0x1p-23
+	if _, ok := any(got).(float64); ok {
+		eps = 0x1p-52
+	}
+	if math.IsNaN(want) != math.IsNaN(float64(got)) || math.Abs(float64(got)-want) > eps*(4+float64(terms))*scale+1e-37 {
+		t.Errorf("%s: got %v, want %v (scale %g)", what, got, want, scale)
+	}
+}
+
+func TestNameAndErr(t *testing.T) {
+	before := chosen
+	defer func() { _ = choose(before) }()
+	if Name() == "" {
+		t.Error("no name")
+	}
+	for _, p := range paths {
+		err := choose(p.name)
+		if (err == nil) != p.available {
+			t.Errorf("%s: available %v, error %v", p.name, p.available, err)
+		}
+		if p.available && Name() != p.name {
+			t.Errorf("asked for %s, got %s", p.name, Name())
+		}
+	}
+	if err := choose("sse9"); err == nil || Name() == "sse9" {
+		t.Errorf("unknown path: error %v, name %s", err, Name())
+	} else {
+		t.Log(err)
+	}
+}
+
+func ExampleGemm() {
+	a := []float32{1, 2, 3, 4, 5, 6} // [2, 3]
+	b := []float32{1, 0, 0, 1, 1, 1} // [3, 2]
+	c := make([]float32, 4)          // [2, 2]
+	Gemm(false, false, 2, 2, 3, 1, a, 3, b, 2, 0, c, 2)
+	fmt.Println(c)
+	// Output: [4 5 10 11]
+}
