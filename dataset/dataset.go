@@ -11,7 +11,8 @@ type ID uint64
 // Label is the class of an image as its data set names it; the empty Label means that none is known.
 type Label string
 
-// Hash is the SHA-256 of an image's content: of the file's bytes for files, of the record's pixels for CIFAR-10.
+// Hash is the SHA-256 of an image's content: of the file's bytes for files, of the 3,072 pixel bytes of the record for
+// CIFAR-10 and the sample.
 type Hash [32]byte
 
 // Entry is what is known of an image without decoding it.
@@ -44,7 +45,7 @@ type Dataset interface {
 	// Entry describes image i, 0 <= i < Len(), without decoding it.
 	Entry(i int) Entry
 	// Read decodes image i. An image that cannot be decoded gives an error that names its source; the others stay
-	// readable.
+	// readable. The caller may keep and change the image.
 	Read(ctx context.Context, i int) (Sample, error)
 	// Close releases files and buffers.
 	Close() error
