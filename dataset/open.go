@@ -44,6 +44,8 @@ func Open(ctx context.Context, name string, opts Options) (Dataset, error) {
 	}
 	ref := parseName(name)
 	switch ref.base {
+	case "sample":
+		return openSample(name, ref)
 	case "cifar10":
 		return openPlaced(ctx, name, ref, opts)
 	}
