@@ -3,6 +3,7 @@ package embedder
 import (
 	"crypto/sha256"
 	"fmt"
+	"sync"
 )
 
 // Encoder makes embeddings of images. It is immutable: all methods may be called from several goroutines at once.
@@ -14,6 +15,9 @@ type Encoder struct {
 	json         []byte            // the architecture as the file holds it
 	digest       [sha256.Size]byte // of the weights
 	fingerprint  string
+	net          *net
+	normal       *[3][256]float32 // the input's value for each channel and value of a byte
+	workers      sync.Pool        // of *worker
 }
 
 // New makes an encoder of a net and its weights, which are copied. Errors wrap [ErrArchitecture] or [ErrWeights], or
@@ -46,7 +50,11 @@ func newEncoder(a Architecture, weights Weights, metadata Metadata, digest *[sha
 		d := weightsDigest(weights)
 		digest = &d
 	}
-	return &Encoder{
+	net, err := newNet(a, weights)
+	if err != nil {
+		return nil, err
+	}
+	e := &Encoder{
 		architecture: a,
 		steps:        steps,
 		weights:      weights,
@@ -54,7 +62,11 @@ func newEncoder(a Architecture, weights Weights, metadata Metadata, digest *[sha
 		json:         json,
 		digest:       *digest,
 		fingerprint:  fingerprint(json, *digest),
-	}, nil
+		net:          net,
+		normal:       normalTable(a.Mean, a.Std),
+	}
+	e.workers.New = func() any { return newWorker(net) }
+	return e, nil
 }
 
 // Architecture returns a copy of the net.

@@ -138,15 +138,29 @@ func parseMetadata(entries map[string]string) (Metadata, error) {
 
 // Bytes returns the encoder's file. Equal architecture, weights and metadata give equal bytes.
 func (e *Encoder) Bytes() []byte {
-	entries := e.metadata.entries()
-	entries[keyVersion] = strconv.Itoa(FormatVersion)
-	entries[keyArchitecture] = string(e.json)
-	entries[keyChecksum] = checksum(entries, e.digest)
-	data, err := MarshalTensors(e.weights, entries)
+	data, err := MarshalTensors(e.weights, e.fileMetadata())
 	if err != nil {
 		panic(err) // New has checked all that can fail
 	}
 	return data
+}
+
+// fileBytes is len(e.Bytes()).
+func (e *Encoder) fileBytes() int64 {
+	header, _, size, err := tensorHeader(e.weights, e.fileMetadata())
+	if err != nil {
+		panic(err) // New has checked all that can fail
+	}
+	return 8 + int64(len(header)) + int64(size)
+}
+
+// fileMetadata returns all metadata of the file.
+func (e *Encoder) fileMetadata() map[string]string {
+	entries := e.metadata.entries()
+	entries[keyVersion] = strconv.Itoa(FormatVersion)
+	entries[keyArchitecture] = string(e.json)
+	entries[keyChecksum] = checksum(entries, e.digest)
+	return entries
 }
 
 // Read makes an encoder of the bytes of its file; data is not kept. It checks lengths before it allocates. Errors wrap

@@ -27,42 +27,53 @@ const (
 // MarshalTensors writes tensors and metadata in the safetensors format, dtype F32, tensors and metadata sorted by name:
 // equal content gives equal bytes. Names and metadata must be valid UTF-8.
 func MarshalTensors(tensors Weights, metadata map[string]string) ([]byte, error) {
+	header, names, size, err := tensorHeader(tensors, metadata)
+	if err != nil {
+		return nil, fmt.Errorf("write tensors: %w", err)
+	}
+	out := make([]byte, 0, 8+len(header)+size)
+	out = binary.LittleEndian.AppendUint64(out, uint64(len(header)))
+	out = append(out, header...)
+	for _, name := range names {
+		out = appendFloats(out, tensors[name].Data)
+	}
+	return out, nil
+}
+
+// tensorHeader returns the header, padded, the names in the order of the data, and the bytes that the data takes.
+func tensorHeader(tensors Weights, metadata map[string]string) (out []byte, names []string, size int, err error) {
 	var header bytes.Buffer
 	header.WriteByte('{')
-	comma := func() {
-		if header.Len() > 1 {
-			header.WriteByte(',')
-		}
-	}
 	if len(metadata) > 0 {
 		for key, value := range metadata {
 			if !utf8.ValidString(key) || !utf8.ValidString(value) {
-				return nil, fmt.Errorf("write tensors: metadata %q is no valid UTF-8", key)
+				return nil, nil, 0, fmt.Errorf("metadata %q is no valid UTF-8", key)
 			}
 		}
 		text, err := json.Marshal(metadata) // sorts the keys
 		if err != nil {
-			return nil, fmt.Errorf("write tensors: metadata: %w", err)
+			return nil, nil, 0, fmt.Errorf("metadata: %w", err)
 		}
 		fmt.Fprintf(&header, "%q:%s", metadataKey, text)
 	}
-	names := slices.Sorted(maps.Keys(tensors))
-	offset := 0
+	names = slices.Sorted(maps.Keys(tensors))
 	for _, name := range names {
 		t := tensors[name]
 		if name == metadataKey || !utf8.ValidString(name) {
-			return nil, fmt.Errorf("write tensors: %q cannot be a tensor's name", name)
+			return nil, nil, 0, fmt.Errorf("%q cannot be a tensor's name", name)
 		}
 		if len(t.Shape) > maxDimensions || slices.ContainsFunc(t.Shape, func(n int) bool { return n < 0 }) {
-			return nil, fmt.Errorf("write tensors: %s has shape %v: at most %d sides, none negative", name, t.Shape, maxDimensions)
+			return nil, nil, 0, fmt.Errorf("%s has shape %v: at most %d sides, none negative", name, t.Shape, maxDimensions)
 		}
 		if product(t.Shape) != len(t.Data) {
-			return nil, fmt.Errorf("write tensors: %s has shape %v and %d values", name, t.Shape, len(t.Data))
+			return nil, nil, 0, fmt.Errorf("%s has shape %v and %d values", name, t.Shape, len(t.Data))
 		}
-		comma()
+		if header.Len() > 1 {
+			header.WriteByte(',')
+		}
 		quoted, err := json.Marshal(name)
 		if err != nil {
-			return nil, fmt.Errorf("write tensors: %w", err)
+			return nil, nil, 0, err
 		}
 		header.Write(quoted)
 		header.WriteString(`:{"dtype":"F32","shape":[`)
@@ -72,23 +83,17 @@ func MarshalTensors(tensors Weights, metadata map[string]string) ([]byte, error)
 			}
 			header.WriteString(strconv.Itoa(n))
 		}
-		fmt.Fprintf(&header, `],"data_offsets":[%d,%d]}`, offset, offset+4*len(t.Data))
-		offset += 4 * len(t.Data)
+		fmt.Fprintf(&header, `],"data_offsets":[%d,%d]}`, size, size+4*len(t.Data))
+		size += 4 * len(t.Data)
 	}
 	header.WriteByte('}')
 	for (8+header.Len())%dataAlignment != 0 {
 		header.WriteByte(' ')
 	}
 	if header.Len() > maxHeader {
-		return nil, fmt.Errorf("write tensors: header of %d bytes: at most %d", header.Len(), maxHeader)
+		return nil, nil, 0, fmt.Errorf("header of %d bytes: at most %d", header.Len(), maxHeader)
 	}
-	out := make([]byte, 0, 8+header.Len()+offset)
-	out = binary.LittleEndian.AppendUint64(out, uint64(header.Len()))
-	out = append(out, header.Bytes()...)
-	for _, name := range names {
-		out = appendFloats(out, tensors[name].Data)
-	}
-	return out, nil
+	return header.Bytes(), names, size, nil
 }
 
 // UnmarshalTensors reads a safetensors file whose tensors are all of dtype F32, written by this program or another. It
