@@ -20,6 +20,10 @@ var (
 	ErrBatchSize = errors.New("CIFAR-10 batch has the wrong size")
 	// ErrBatchChecksum says that a CIFAR-10 batch has not the published SHA-256.
 	ErrBatchChecksum = errors.New("CIFAR-10 batch has the wrong checksum")
+	// ErrFormat says that a file is no image of a kind that is read.
+	ErrFormat = errors.New("not an image")
+	// ErrDamaged says that an image file is cut short or otherwise broken.
+	ErrDamaged = errors.New("image is damaged")
 	// ErrTooLarge says that a picture has more pixels, or a file more bytes, than [Options] allow.
 	ErrTooLarge = errors.New("image is too large")
 	// ErrSample says that the embedded sample is damaged.

@@ -19,12 +19,17 @@ const accepted = "a data set is a folder of images, an image file, a CIFAR-10 fo
 //   - "sample", the images inside the program;
 //   - "cifar10", all of CIFAR-10 at its place on this machine (see [Get] and [Place]);
 //   - a folder with the CIFAR-10 batches, or cifar-10-binary.tar.gz, anywhere;
-//   - a folder of images, taken with all its sub-folders;
+//   - a folder of images, taken with all its sub-folders; the name of the first sub-folder on an image's path is its
+//     label, and where all images lie in sub-folders named train and test, these are parts and the next one the label;
 //   - an image file.
 //
-// The first three have parts: behind ":train" or ":test" only that part is taken, and behind ":test/17" only one image,
-// counted from 0, as [Entry.Source] has it. The names sample and cifar10 win over files in the working directory: write
+// Behind ":train" or ":test" only that part is taken, and of the first three behind ":test/17" only one image, counted
+// from 0, as [Entry.Source] has it. The names sample and cifar10 win over files in the working directory: write
 // "./sample" for a folder of that name.
+//
+// A folder's images are found by the endings of their names, in any case, and sorted by their paths. Hidden files and
+// folders, whose names begin with a dot, are passed over (see [Ignored]). Links are followed, each folder is listed once.
+// What cannot be listed is kept as a [Problem] (see [Problems]).
 //
 // CIFAR-10 is checked against the published sizes and SHA-256 sums of its batches and then held in memory. A folder is
 // listed, not decoded. Close the data set after use.
@@ -69,13 +74,19 @@ func openPath(ctx context.Context, name string, ref reference, opts Options) (Da
 		if dir, ok := cifarFolderAt(ref.base, cifarBatches); ok {
 			return ref.of(openCIFARFolder(ctx, name, dir, ref.split, cifarBatches))
 		}
-		return nil, errors.New("folders come later")
+		if ref.position >= 0 {
+			return nil, fmt.Errorf("%s: %w: an image of a folder is named by its path", name, ErrNoPart)
+		}
+		return openFolder(ctx, osFileSystem, name, ref.base, ref.split, opts)
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s: %w: neither a file nor a folder", ref.base, ErrNotFound)
 	case isArchive(ref.base):
 		return ref.of(openCIFARArchive(ctx, name, ref.base, ref.split, cifarBatches))
 	}
-	return nil, errors.New("files come later")
+	if ref.split != "" {
+		return nil, fmt.Errorf("%s: %w: %s is a single file", name, ErrNoPart, ref.base)
+	}
+	return openFile(name, ref.base, info, opts)
 }
 
 // of narrows a record set to the one image that the reference names, if it names one.
