@@ -1,3 +1,5 @@
+//go:build !amd64
+
 package kernel
 
 // paths lists the implementations from the best to the plain one.

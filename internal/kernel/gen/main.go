@@ -1,0 +1,31 @@
+// Command gen writes the assembly files of internal/kernel. Run it by `go generate ./internal/kernel`; it writes into
+// the current directory. The same text comes out every time, and a test of package kernel holds it against the files.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+func main() {
+	dir := "."
+	if len(os.Args) > 1 {
+		dir = os.Args[1]
+	}
+	for name, text := range files() {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// files returns the text of every generated file by its name.
+func files() map[string][]byte {
+	return map[string][]byte{
+		"gemm_amd64.s":       gemmFile(),
+		"gemmstubs_amd64.go": gemmStubs(),
+		"peak_amd64.s":       peakFile(),
+	}
+}
