@@ -37,15 +37,6 @@ func SquaredL2Each(q []float32, rows []*float32, out []float32) {
 	squaredL2Each(q, rows, out)
 }
 
-// The path chosen when the program starts.
-var (
-	dot           = dotGo
-	squaredL2     = squaredL2Go
-	dotRows       = dotRowsGo
-	squaredL2Rows = squaredL2RowsGo
-	squaredL2Each = squaredL2EachGo
-)
-
 func dotGo(a, b []float32) float32 {
 	var s0, s1, s2, s3 float32
 	for ; len(a) >= 4 && len(b) >= 4; a, b = a[4:], b[4:] {

@@ -73,7 +73,7 @@ func testDistances(t *testing.T, rng *rand.Rand, dim, count int) {
 }
 
 func TestDistancePathsAgree(t *testing.T) {
-	before := chosen
+	before := Name()
 	defer func() { _ = choose(before) }()
 	if choose("avx2") != nil || choose("avx512") != nil {
 		t.Skip("this processor does not have both")

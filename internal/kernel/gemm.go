@@ -62,9 +62,6 @@ func GemmParallel[T Float](threads int, transA, transB bool, m, n, k int, alpha 
 // gemmSplitWork is the number of multiply-adds that makes another thread worth its start.
 const gemmSplitWork = 1 << 17
 
-// gemm32 is the float32 path chosen when the program starts; nil means plain Go.
-var gemm32 func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int)
-
 func gemm[T Float](transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
 	if m == 0 || n == 0 {
 		return
@@ -82,7 +79,7 @@ func gemm[T Float](transA, transB bool, m, n, k int, alpha T, a []T, lda int, b 
 		}
 		return
 	}
-	if a32, ok := any(a).([]float32); ok && gemm32 != nil {
+	if a32, ok := any(a).([]float32); ok {
 		gemm32(transA, transB, m, n, k, float32(alpha), a32, lda, any(b).([]float32), ldb, float32(beta), any(c).([]float32), ldc)
 		return
 	}

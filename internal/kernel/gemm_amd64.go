@@ -288,3 +288,14 @@ func (t *tiling) gemmByRows(s *gemmScratch, transA bool, m, n, k int, alpha floa
 		}
 	}
 }
+
+func gemm32(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	switch vector {
+	case vector512:
+		tiling512.gemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	case vector256:
+		tiling256.gemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	default:
+		gemmGo(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	}
+}

@@ -164,7 +164,7 @@ func TestGemmSameBits(t *testing.T) {
 
 // TestGemmPathsAgree: the vector paths give the same bits.
 func TestGemmPathsAgree(t *testing.T) {
-	before := chosen
+	before := Name()
 	defer func() { _ = choose(before) }()
 	if choose("avx2") != nil || choose("avx512") != nil {
 		t.Skip("this processor does not have both")

@@ -10,32 +10,32 @@ import (
 // forEachPath runs the test once for each code path of this processor.
 func forEachPath(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
-	before := chosen
+	before := Name()
 	defer func() {
 		if err := choose(before); err != nil {
 			t.Fatal(err)
 		}
 	}()
-	for _, p := range paths {
-		if !p.available {
-			t.Logf("this processor has no %s", p.name)
+	for i, name := range pathNames {
+		if !available[i] {
+			t.Logf("this processor has no %s", name)
 			continue
 		}
-		if err := choose(p.name); err != nil {
+		if err := choose(name); err != nil {
 			t.Fatal(err)
 		}
-		t.Run(p.name, test)
+		t.Run(name, test)
 	}
 }
 
 // benchmarkPaths runs the benchmark once for each code path of this processor.
 func benchmarkPaths(b *testing.B, bench func(b *testing.B)) {
-	before := chosen
+	before := Name()
 	defer func() { _ = choose(before) }()
-	for _, p := range paths {
-		if p.available {
-			_ = choose(p.name)
-			b.Run(p.name, bench)
+	for i, name := range pathNames {
+		if available[i] {
+			_ = choose(name)
+			b.Run(name, bench)
 		}
 	}
 }
@@ -80,18 +80,18 @@ func near[T Float](t *testing.T, what string, got T, want, scale float64, terms 
 }
 
 func TestNameAndErr(t *testing.T) {
-	before := chosen
+	before := Name()
 	defer func() { _ = choose(before) }()
 	if Name() == "" {
 		t.Error("no name")
 	}
-	for _, p := range paths {
-		err := choose(p.name)
-		if (err == nil) != p.available {
-			t.Errorf("%s: available %v, error %v", p.name, p.available, err)
+	for i, name := range pathNames {
+		err := choose(name)
+		if (err == nil) != available[i] {
+			t.Errorf("%s: available %v, error %v", name, available[i], err)
 		}
-		if p.available && Name() != p.name {
-			t.Errorf("asked for %s, got %s", p.name, Name())
+		if available[i] && Name() != name {
+			t.Errorf("asked for %s, got %s", name, Name())
 		}
 	}
 	if err := choose("sse9"); err == nil || Name() == "sse9" {

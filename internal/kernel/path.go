@@ -3,23 +3,26 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
-// A path is one implementation of the float32 functions.
-type path struct {
-	name      string
-	available bool
-	use       func() // sets the package's function variables
-}
+// The code paths, from the best to the plain one.
+const (
+	vector512 = iota
+	vector256
+	vectorNone
+)
+
+var pathNames = [...]string{vector512: "avx512", vector256: "avx2", vectorNone: "go"}
 
 var (
-	chosen    string
+	vector    int // the path in use; set once, when the program starts, and by tests
 	chosenErr error
 )
 
 // Name tells which code path the float32 functions use: "avx512", "avx2" or "go".
-func Name() string { return chosen }
+func Name() string { return pathNames[vector] }
 
 // Err returns nil, or, where IMGSEARCH_KERNEL asks for a code path that is unknown or that this processor lacks, an
 // error that says so; the program then runs as if the variable were not set.
@@ -30,28 +33,19 @@ func init() { chosenErr = choose(os.Getenv("IMGSEARCH_KERNEL")) }
 // choose makes the path of that name the current one, or the best available where the name is empty or cannot be
 // obeyed, which is then an error.
 func choose(name string) error {
-	var names []string
-	best := -1
-	for i, p := range paths {
-		if !p.available {
-			continue
-		}
-		names = append(names, p.name)
-		if best < 0 || p.name == name {
-			best = i
-		}
-	}
-	useGo()
-	paths[best].use()
-	chosen = paths[best].name
-	if name == "" || name == chosen {
+	vector = slices.Index(available[:], true)
+	if name == "" {
 		return nil
 	}
-	return fmt.Errorf("IMGSEARCH_KERNEL=%s cannot be obeyed: this processor runs %s; using %s", name, strings.Join(names, ", "), chosen)
-}
-
-// useGo makes plain Go the path of every function.
-func useGo() {
-	dot, squaredL2, dotRows, squaredL2Rows, squaredL2Each = dotGo, squaredL2Go, dotRowsGo, squaredL2RowsGo, squaredL2EachGo
-	axpy32, scale32, sum32, gemm32 = nil, nil, nil, nil
+	if i := slices.Index(pathNames[:], name); i >= 0 && available[i] {
+		vector = i
+		return nil
+	}
+	var names []string
+	for i, ok := range available {
+		if ok {
+			names = append(names, pathNames[i])
+		}
+	}
+	return fmt.Errorf("IMGSEARCH_KERNEL=%s cannot be obeyed: this processor runs %s; using %s", name, strings.Join(names, ", "), Name())
 }

@@ -8,11 +8,11 @@ func peak256(n int)
 
 func peakLoop() int {
 	const n = 1 << 12
-	switch chosen {
-	case "avx512":
+	switch vector {
+	case vector512:
 		peak512(n)
 		return n * 12 * 16 * 2
-	case "avx2":
+	case vector256:
 		peak256(n)
 		return n * 12 * 8 * 2
 	}

@@ -5,7 +5,7 @@ import "fmt"
 // Axpy adds alpha*x to y, which must be equally long.
 func Axpy[T Float](alpha T, x, y []T) {
 	checkPair("Axpy", len(x), len(y))
-	if x32, ok := any(x).([]float32); ok && axpy32 != nil {
+	if x32, ok := any(x).([]float32); ok {
 		axpy32(float32(alpha), x32, any(y).([]float32))
 		return
 	}
@@ -17,7 +17,7 @@ func Add[T Float](x, y []T) { Axpy(1, x, y) }
 
 // Scale multiplies every value of x by alpha.
 func Scale[T Float](alpha T, x []T) {
-	if x32, ok := any(x).([]float32); ok && scale32 != nil {
+	if x32, ok := any(x).([]float32); ok {
 		scale32(float32(alpha), x32)
 		return
 	}
@@ -26,18 +26,11 @@ func Scale[T Float](alpha T, x []T) {
 
 // Sum returns the sum of the values of x, 0 where there are none.
 func Sum[T Float](x []T) T {
-	if x32, ok := any(x).([]float32); ok && sum32 != nil {
+	if x32, ok := any(x).([]float32); ok {
 		return T(sum32(x32))
 	}
 	return sumGo(x)
 }
-
-// The float32 paths of this file; nil means plain Go. Set once, when the program starts.
-var (
-	axpy32  func(alpha float32, x, y []float32)
-	scale32 func(alpha float32, x []float32)
-	sum32   func(x []float32) float32
-)
 
 func axpyGo[T Float](alpha T, x, y []T) {
 	y = y[:len(x)]

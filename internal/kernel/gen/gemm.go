@@ -22,18 +22,7 @@ func gemmFile() []byte {
 	f := newFile(`
 Matrix products for Gemm. A tile is a few rows by two registers of C, whose sums stay in registers while it runs
 along k; panels are copies of a few rows of A, or columns of B, in the order of k.`)
-	f.WriteString(`
-// Loading 8 values from maskTable+4*(16-n) gives the mask of the first min(n, 8) lanes, for n up to 16.
-DATA maskTable<>+0(SB)/8, $-1
-DATA maskTable<>+8(SB)/8, $-1
-DATA maskTable<>+16(SB)/8, $-1
-DATA maskTable<>+24(SB)/8, $-1
-DATA maskTable<>+32(SB)/8, $-1
-DATA maskTable<>+40(SB)/8, $-1
-DATA maskTable<>+48(SB)/8, $-1
-DATA maskTable<>+56(SB)/8, $-1
-GLOBL maskTable<>(SB), RODATA|NOPTR, $128
-`)
+	maskTable(f)
 	for _, s := range []isa{avx512, avx2} {
 		top, thin, rows := tileRows512, thinRows512, rowsRows512
 		if s.lanes == 8 {
@@ -56,6 +45,22 @@ GLOBL maskTable<>(SB), RODATA|NOPTR, $128
 		}
 	}
 	return f.Bytes()
+}
+
+// maskTable writes the table that masks of AVX2 are read from.
+func maskTable(f *asm) {
+	f.WriteString(`
+// Loading 8 values from maskTable+4*(16-n) gives the mask of the first min(n, 8) lanes, for n up to 16.
+DATA maskTable<>+0(SB)/8, $-1
+DATA maskTable<>+8(SB)/8, $-1
+DATA maskTable<>+16(SB)/8, $-1
+DATA maskTable<>+24(SB)/8, $-1
+DATA maskTable<>+32(SB)/8, $-1
+DATA maskTable<>+40(SB)/8, $-1
+DATA maskTable<>+48(SB)/8, $-1
+DATA maskTable<>+56(SB)/8, $-1
+GLOBL maskTable<>(SB), RODATA|NOPTR, $128
+`)
 }
 
 // masks prepares the masks of the first vecs*lanes of n columns: in K1 and K2, or as CX pointing to them. The register

@@ -26,6 +26,8 @@ func files() map[string][]byte {
 	return map[string][]byte{
 		"gemm_amd64.s":       gemmFile(),
 		"gemmstubs_amd64.go": gemmStubs(),
+		"distance_amd64.s":   distanceFile(),
+		"vector_amd64.s":     vectorFile(),
 		"peak_amd64.s":       peakFile(),
 	}
 }
