@@ -120,8 +120,17 @@ func (w *worker) run(ops []op, x []float32, rows int, owned bool) (result []floa
 	return x, owned
 }
 
-// conv convolves one image: weight [Out, In*K*K] times the unrolled image [In*K*K, OH*OW].
+// conv convolves one image.
 func (w *worker) conv(o *op, x, y []float32) {
+	if o.grid.used {
+		w.convTaps(o, x, y)
+	} else {
+		w.convUnrolled(o, x, y)
+	}
+}
+
+// convUnrolled multiplies the weight [Out, In*K*K] with the unrolled image [In*K*K, OH*OW].
+func (w *worker) convUnrolled(o *op, x, y []float32) {
 	l := o.layer
 	plane := o.out.H * o.out.W
 	k := o.in.C * l.Kernel * l.Kernel
@@ -139,6 +148,87 @@ func (w *worker) conv(o *op, x, y []float32) {
 		case o.bias != nil:
 			addConstant(row, o.bias[c], o.relu)
 		}
+	}
+}
+
+// convTaps lays the image out on the op's grid and adds up the products of the taps.
+func (w *worker) convTaps(o *op, x, y []float32) {
+	g := &o.grid
+	input, wide := w.columns[:o.gridLen()], w.columns[o.gridLen():][:o.wideLen()]
+	o.spread(x, input)
+	phase, plane := o.in.C*g.h*g.w, g.h*g.w
+	n := (o.out.H-1)*g.w + o.out.W
+	size := o.out.C * o.in.C
+	var beta float32
+	for i, t := range g.taps {
+		kernel.Gemm(false, false, o.out.C, n, o.in.C, 1, g.weight[i*size:][:size], o.in.C, input[t.phase*phase+t.offset:], plane, beta, wide, o.out.H*g.w)
+		beta = 1
+	}
+	for c := range o.out.C {
+		var b float32
+		if o.bias != nil {
+			b = o.bias[c]
+		}
+		for r := range o.out.H {
+			gather(y[(c*o.out.H+r)*o.out.W:][:o.out.W], wide[(c*o.out.H+r)*g.w:][:o.out.W], b, o.relu)
+		}
+	}
+}
+
+// spread lays one image out on the grid.
+func (o *op) spread(x, input []float32) {
+	g, pad, s := &o.grid, o.layer.Pad, o.layer.StrideOrOne()
+	clear(input)
+	h, w := o.in.H, o.in.W
+	for p, phase := range g.phases {
+		// Line r of the phase holds line r*s + offset of the image, and position q its pixel q*s + offset.
+		offsetY, offsetX := phase[0]-pad, phase[1]-pad
+		fromY, toY := onGrid(g.h, h, offsetY, s)
+		fromX, toX := onGrid(g.w, w, offsetX, s)
+		if fromX == toX {
+			continue
+		}
+		for c := range o.in.C {
+			plane := x[c*h*w:][:h*w]
+			lines := input[(p*o.in.C+c)*g.h*g.w:][:g.h*g.w]
+			for r := fromY; r < toY; r++ {
+				src := plane[(r*s+offsetY)*w:][:w][fromX*s+offsetX:]
+				dst := lines[r*g.w:][fromX:toX]
+				if s == 1 {
+					copy(dst, src)
+					continue
+				}
+				for q := range dst {
+					dst[q] = src[q*s]
+				}
+			}
+		}
+	}
+}
+
+// onGrid returns the positions [from, to), of count, that hold a pixel of [0, size): position q holds q*stride + offset.
+func onGrid(count, size, offset, stride int) (from, to int) {
+	if offset < 0 {
+		from = (-offset + stride - 1) / stride
+	}
+	to = min(count, (size-offset+stride-1)/stride)
+	if from >= to { // a phase of padding alone
+		return 0, 0
+	}
+	return from, to
+}
+
+// gather writes x + b, or max(x + b, 0), to y.
+func gather(y, x []float32, b float32, withReLU bool) {
+	x = x[:len(y)]
+	if withReLU {
+		for i, v := range x {
+			y[i] = max(v+b, 0)
+		}
+		return
+	}
+	for i, v := range x {
+		y[i] = v + b
 	}
 }
 

@@ -16,7 +16,7 @@ type net struct {
 	flat      []op // [rows, F] -> [rows, F]
 	flatLen   int  // values of a row that enters flat
 	bufferLen int  // values of the largest activation: of one image, or of a block of rows
-	columnLen int  // values of the largest unrolled input
+	columnLen int  // values of the largest unrolled input, or grid with its products
 	block     int  // images whose rows are worked on together, at most
 }
 
@@ -44,12 +44,78 @@ type op struct {
 	shift   []float32
 	relu    bool // max(x, 0) of the result
 	body    []op // opResidual
+	grid    grid // opConv by taps
 }
+
+// grid is how a convolution's input lies when it is multiplied tap by tap. The input gets its padding and is divided
+// into phases: pixel (y, x) goes to position (y/stride, x/stride) of phase (y%stride, x%stride). What one tap of the
+// window sees for all positions of the output is then a run of one phase, and the convolution is a sum of matrix
+// products, one for each tap, without a copy of the input for each. Lines of the products are as wide as the grid; the
+// values beyond the output's width are left out when the bias is added.
+type grid struct {
+	used   bool
+	h, w   int       // of a phase
+	phases [][2]int  // those that taps see: offset in y and x
+	taps   []tapRun  // in the order of the weight's taps
+	weight []float32 // [taps, Out, In]
+}
+
+// tapRun is where a tap's run begins.
+type tapRun struct{ phase, offset int }
+
+// gridPays reports whether a convolution is faster tap by tap than with its input unrolled: with few input channels the
+// products are too thin, and a wide grid makes too many values that are left out. Measured with the AVX-512 kernels.
+func (o *op) gridPays() bool {
+	s := o.layer.StrideOrOne()
+	w := (o.in.W + 2*o.layer.Pad + s - 1) / s
+	return !o.direct() && o.in.C >= 16 && 4*w <= 5*o.out.W
+}
+
+// makeGrid has the convolution work tap by tap.
+func (o *op) makeGrid() {
+	l := o.layer
+	s, d := l.StrideOrOne(), l.DilationOrOne()
+	g := grid{used: true, h: (o.in.H + 2*l.Pad + s - 1) / s, w: (o.in.W + 2*l.Pad + s - 1) / s}
+	number := map[[2]int]int{}
+	for ky := range l.Kernel {
+		for kx := range l.Kernel {
+			phase := [2]int{ky * d % s, kx * d % s}
+			n, ok := number[phase]
+			if !ok {
+				n = len(g.phases)
+				number[phase] = n
+				g.phases = append(g.phases, phase)
+			}
+			g.taps = append(g.taps, tapRun{n, ky*d/s*g.w + kx*d/s})
+		}
+	}
+	g.weight = make([]float32, len(o.weight))
+	taps := len(g.taps)
+	for i, x := range o.weight { // [Out, In, taps] -> [taps, Out, In]
+		g.weight[i%taps*(len(o.weight)/taps)+i/taps] = x
+	}
+	o.grid = g
+}
+
+// scratchLen returns the values of scratch memory that the op needs.
+func (o *op) scratchLen() int {
+	switch {
+	case o.grid.used:
+		return o.gridLen() + o.wideLen()
+	case o.kind == opConv && !o.direct():
+		return o.in.C * o.layer.Kernel * o.layer.Kernel * o.out.H * o.out.W
+	}
+	return 0
+}
+
+// gridLen returns the values of the input's grid, and wideLen those of the products.
+func (o *op) gridLen() int { return len(o.grid.phases) * o.in.C * o.grid.h * o.grid.w }
+func (o *op) wideLen() int { return o.out.C * o.out.H * o.grid.w }
 
 // maxBlock and maxBlockValues bound the rows that linear layers work on together: so many that reading the weights is
 // shared by many images, so few that the rows stay in the cache.
 const (
-	maxBlock       = 64
+	maxBlock       = 128
 	maxBlockValues = 1 << 20
 )
 
@@ -126,9 +192,10 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 			if !identity(scale, shift) {
 				o.weight, o.bias = foldInto(o.weight, o.bias, scale, shift)
 			}
-			if l.Kind == Conv && !o.direct() {
-				c.columnLen = max(c.columnLen, in.C*l.Kernel*l.Kernel*out.H*out.W)
+			if l.Kind == Conv && o.gridPays() {
+				o.makeGrid()
 			}
+			c.columnLen = max(c.columnLen, o.scratchLen())
 		case BatchNorm:
 			o.kind = opAffine
 			fold(in.C)
