@@ -1,6 +1,9 @@
 package index
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 // Compare orders neighbours by rising distance, equal distances by rising id.
 func Compare(a, b Neighbor) int {
@@ -77,4 +80,14 @@ func (n *Nearest) down() {
 		n.heap[i], n.heap[largest] = n.heap[largest], n.heap[i]
 		i = largest
 	}
+}
+
+// Measure turns neighbours with squared Euclidean distances into neighbours with distances of metric m, in order: two
+// squares can have one root.
+func Measure(m Metric, neighbors []Neighbor) []Neighbor {
+	for i := range neighbors {
+		neighbors[i].Distance = FromSquaredL2(m, neighbors[i].Distance)
+	}
+	slices.SortFunc(neighbors, Compare)
+	return neighbors
 }

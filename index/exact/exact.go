@@ -110,9 +110,5 @@ func (x *Index) Search(query []float32, k int) ([]index.Neighbor, error) {
 			}
 		}
 	}
-	neighbors := nearest.Sorted()
-	for i := range neighbors {
-		neighbors[i].Distance = index.FromSquaredL2(x.metric, neighbors[i].Distance)
-	}
-	return neighbors, nil
+	return index.Measure(x.metric, nearest.Sorted()), nil
 }
