@@ -1,0 +1,9 @@
+// Package atlas shows which images lie together.
+//
+// [Sheet] draws contact sheets: rows of a query and its neighbours, each with captions, and a frame that tells whether
+// its label is the query's. [SaveSheets] writes them as PNG files, over several pages where one would be too large.
+// [Terminal] shows a small picture in a terminal that [Detect] found able to.
+//
+// Nothing here knows of collections or encoders: the pictures and texts come from the caller. The functions keep nothing
+// that they are given and may be called from several goroutines at once.
+package atlas
