@@ -26,6 +26,8 @@ var (
 	ErrDamaged = errors.New("image is damaged")
 	// ErrTooLarge says that a picture has more pixels, or a file more bytes, than [Options] allow.
 	ErrTooLarge = errors.New("image is too large")
+	// ErrDownload says that a download did not come to its end; what came is kept and the next [Get] goes on from there.
+	ErrDownload = errors.New("download failed")
 	// ErrSample says that the embedded sample is damaged.
 	ErrSample = errors.New("embedded sample is damaged")
 )

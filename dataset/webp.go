@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"io"
+	"math"
 
 	"golang.org/x/image/webp"
 )
@@ -62,7 +63,8 @@ func decodeWebP(r io.Reader) (image.Image, error) {
 	}
 	h, ok := parseWebPHeader(data)
 	if !ok || !h.animated {
-		return webp.Decode(bytes.NewReader(data))
+		picture, err := webp.Decode(bytes.NewReader(data))
+		return toFullRange(picture), err
 	}
 	body, err := webpChunk(data[webpPreamble:], "ANMF")
 	if err != nil {
@@ -83,7 +85,46 @@ func decodeWebP(r io.Reader) (image.Image, error) {
 	if frame.Bounds().Size() != size {
 		return nil, errors.New("webp: the first frame has not the size it claims")
 	}
-	return onCanvas(moved{frame, at}, h.width, h.height), nil
+	return onCanvas(moved{toFullRange(frame), at}, h.width, h.height), nil
+}
+
+// toFullRange repairs the colours of a lossy picture: WebP stores brightness from 16 to 235 and colour from 16 to 240
+// (ITU-R BT.601), which [golang.org/x/image/webp] hands out as if they went from 0 to 255, so that white came out gray. It
+// changes the picture in place.
+func toFullRange(picture image.Image) image.Image {
+	var p *image.YCbCr
+	switch picture := picture.(type) {
+	case *image.YCbCr:
+		p = picture
+	case *image.NYCbCrA:
+		p = &picture.YCbCr
+	default:
+		return picture
+	}
+	for i, v := range p.Y {
+		p.Y[i] = fullRangeY[v]
+	}
+	for i := range p.Cb {
+		p.Cb[i] = fullRangeC[p.Cb[i]]
+	}
+	for i := range p.Cr {
+		p.Cr[i] = fullRangeC[p.Cr[i]]
+	}
+	return picture
+}
+
+var fullRangeY, fullRangeC = func() (luma, chroma [256]uint8) {
+	for v := range 256 {
+		luma[v] = stretch(v-16, 219, 0)
+		chroma[v] = stretch(v-128, 224, 128)
+	}
+	return luma, chroma
+}()
+
+// stretch maps a span of values to 255 of them.
+func stretch(v, span, zero int) uint8 {
+	scaled := 255 * float64(v) / float64(span)
+	return uint8(min(max(int(math.Round(scaled))+zero, 0), 255))
 }
 
 // webpChunk returns the body of the first chunk of a kind.
