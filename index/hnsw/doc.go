@@ -1,0 +1,26 @@
+// Package hnsw finds nearest embeddings by walking a hierarchical navigable small-world graph (Malkov & Yashunin 2016,
+// arXiv 1603.09320). [Graph] implements index.Index and is what a collection uses.
+//
+// # The graph
+//
+// Each embedding is a node. On level 0 every node links to at most 2M others that are near and lie in different
+// directions (the paper's algorithm 4, see heuristic.go); a node is on level l+1 with probability 1/M of being on level
+// l, and has at most M links there. A search goes greedily down the upper levels and then keeps the efSearch nearest
+// nodes seen on level 0, expanding each once.
+//
+// Nodes have slots, numbered in the order of insertion and never used again after Remove. Embeddings and level-0 links
+// lie in chunks of [ChunkNodes] slots, each one slice, so that they can be read in place from a mapped file: see
+// [Graph.Parts] and [Load].
+//
+// # What it guarantees
+//
+// Two graphs made by the same calls with the same options are equal bit for bit, whatever the number of threads: levels
+// come from a hash of seed and slot, and nodes are inserted in batches, each of which searches the graph as it was before
+// the batch (build.go). Answers are sorted, without repetition, and the same before saving and after loading. Any number
+// of goroutines may search at once; Add and Remove need the graph to themselves. A graph that was loaded from damaged
+// bytes gives [ErrCorrupt] or a wrong neighbour, but never a panic or an endless search; the store's checksums are what
+// keeps damage away, and [Graph.Verify] walks everything.
+//
+// Memory beyond the embeddings is 4 (1 + 2M) bytes a node on level 0, about 4 (1+M)/(M-1) above, and 9 for its id and
+// level: 141 bytes at M = 16.
+package hnsw
