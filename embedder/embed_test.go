@@ -227,8 +227,8 @@ func TestEmbedDependsOnTheImageAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := mustNew(t, a, 11)
 			images := noises(4, 67, a.InputSize)
-			if name == "linear" {
-				images = images[:19]
+			if name != "every kind" {
+				images = images[:25]
 			}
 			alone := make([]float32, 0, len(images)*e.Dim())
 			for _, img := range images {
@@ -247,7 +247,7 @@ func TestEmbedDependsOnTheImageAlone(t *testing.T) {
 			}
 			// Other neighbours, other places, other sizes of the batch.
 			for from := range 7 {
-				got, err := e.Embed(context.Background(), images[from:from+2*from+1], 1)
+				got, err := e.Embed(context.Background(), images[from:][:2*from+1], 1)
 				if err != nil {
 					t.Fatal(err)
 				}
