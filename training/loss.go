@@ -1,0 +1,256 @@
+package training
+
+import (
+	"math"
+
+	"imgsearch/internal/kernel"
+)
+
+// Loss names what scores the embeddings of a batch.
+type Loss string
+
+const (
+	// LossTriplet is the triplet margin loss, max(d(a,p) - d(a,n) + margin, 0) with the Euclidean distance d (Balntas et
+	// al. 2016), for the triplets that a [Miner] picks: its mean over them, and with [MinerAll] its mean over those that
+	// are not zero (Hermans et al. 2017, arXiv 1703.07737).
+	LossTriplet Loss = "triplet"
+	// LossSmoothTriplet is a triplet loss without margin that sees all negatives at once: the mean over all anchors of
+	// log(1 + sum over negatives n of exp((d(a,p) - d(a,n)) / Temperature)), that is, softplus of log-sum-exp. The net
+	// should end in L2Norm.
+	LossSmoothTriplet Loss = "smooth-triplet"
+	// LossNTXent is the normalised temperature-scaled cross entropy of SimCLR (Chen et al. 2020, arXiv 2002.05709,
+	// equation 1) over cosine similarities: each image's positive against all others of the batch.
+	LossNTXent Loss = "nt-xent"
+	// LossMSE is the mean squared difference between anchor and positive. Nothing holds embeddings apart: it collapses,
+	// and is there to show that.
+	LossMSE Loss = "mse"
+	// LossL1 is the mean absolute difference between anchor and positive. It collapses as LossMSE does.
+	LossL1 Loss = "l1"
+)
+
+// Losses returns all losses.
+func Losses() []Loss {
+	return []Loss{LossTriplet, LossSmoothTriplet, LossNTXent, LossMSE, LossL1}
+}
+
+// LossOptions says which loss is trained on.
+type LossOptions struct {
+	// Loss scores the embeddings.
+	Loss Loss `json:"loss"`
+	// Miner picks the triplets of [LossTriplet]; the other losses have none and want it empty.
+	Miner Miner `json:"miner,omitempty"`
+	// Margin is by how much the negative of [LossTriplet] should be further off than the positive, as a Euclidean
+	// distance: 0 to 1000. With the other losses it only counts for the share of active triplets that is reported.
+	Margin float64 `json:"margin,omitempty"`
+	// Temperature divides distances ([LossSmoothTriplet]) or similarities ([LossNTXent]): 0.001 to 1000. Lower ones
+	// make the nearest negatives count for more. The other losses want 0.
+	Temperature float64 `json:"temperature,omitempty"`
+}
+
+// validate names the first field that is out of range.
+func (o LossOptions) validate() error {
+	usesTemperature := false
+	switch o.Loss {
+	case LossTriplet:
+		switch o.Miner {
+		case MinerRandom, MinerSemiHard, MinerHard, MinerAll:
+		default:
+			return optionError("miner", string(o.Miner), "random, semi-hard, hard or all with the triplet loss")
+		}
+	case LossSmoothTriplet, LossNTXent:
+		usesTemperature = true
+	case LossMSE, LossL1:
+	default:
+		return optionError("loss", string(o.Loss), "triplet, smooth-triplet, nt-xent, mse or l1")
+	}
+	if o.Loss != LossTriplet && o.Miner != "" {
+		return optionError("miner", string(o.Miner), "empty: only the triplet loss has miners")
+	}
+	if !(o.Margin >= 0 && o.Margin <= 1000) { // written so that NaN fails
+		return optionError("margin", o.Margin, "0 to 1000")
+	}
+	if usesTemperature && !(o.Temperature >= 0.001 && o.Temperature <= 1000) {
+		return optionError("temperature", o.Temperature, "0.001 to 1000")
+	}
+	if !usesTemperature && o.Temperature != 0 {
+		return optionError("temperature", o.Temperature, "0: only smooth-triplet and nt-xent have one")
+	}
+	return nil
+}
+
+// rows returns the number of images in a group: anchor, positive and, for [MinerRandom], the negative.
+func (o LossOptions) rows() int {
+	if o.Loss == LossTriplet && o.Miner == MinerRandom {
+		return 3
+	}
+	return 2
+}
+
+// scores is what a loss tells of a batch.
+type scores struct {
+	loss float64
+	// active is the share of all triplets of the batch, whether or not the miner picks them, whose triplet margin loss
+	// is above zero; NaN where the loss compares with no negatives.
+	active float64
+	// positive and negative are the mean distances of anchors to their positives and to their negatives.
+	positive, negative float64
+}
+
+// scorer computes a loss and its gradient. Embeddings are [rows*groups, dim]: all anchors, all positives, and with three
+// rows all negatives. With two rows every embedding is an anchor in its turn, its positive being the other view of its
+// image, its negatives all embeddings of the other images.
+type scorer[T kernel.Float] struct {
+	options           LossOptions
+	rows, groups, dim int
+	threads           int
+	gradient          []T // [rows*groups, dim], of the last call of score
+
+	// For two rows; n is 2*groups.
+	distances []T // [n, n]
+	weights   []T // [n, n]: the derivative of the loss by each distance or similarity
+	each      []anchorScores
+	unit      []T // [n, dim], nt-xent: embeddings of length 1
+	unitGrad  []T
+	scale     []T
+	picked    [][]int32 // of each thread
+}
+
+// anchorScores are the sums over the triplets of one anchor.
+type anchorScores struct {
+	loss, positive, negative float64
+	active, picked           int
+}
+
+func newScorer[T kernel.Float](o LossOptions, groups, dim, threads int) *scorer[T] {
+	s := &scorer[T]{options: o, rows: o.rows(), groups: groups, dim: dim, threads: kernel.Threads(threads)}
+	s.gradient = make([]T, s.rows*groups*dim)
+	if s.rows == 2 {
+		n := 2 * groups
+		s.distances, s.weights = make([]T, n*n), make([]T, n*n)
+		s.each = make([]anchorScores, n)
+		s.picked = make([][]int32, s.threads)
+		for i := range s.picked {
+			s.picked[i] = make([]int32, 0, n)
+		}
+	}
+	if o.Loss == LossNTXent {
+		s.unit, s.unitGrad, s.scale = make([]T, 2*groups*dim), make([]T, 2*groups*dim), make([]T, 2*groups)
+	}
+	return s
+}
+
+// score computes the loss of a batch, and its gradient into s.gradient.
+func (s *scorer[T]) score(embeddings []T) scores {
+	switch {
+	case s.rows == 3:
+		return s.explicitTriplets(embeddings)
+	case s.options.Loss == LossNTXent:
+		return s.ntXent(embeddings)
+	case s.options.Loss == LossMSE || s.options.Loss == LossL1:
+		return s.pull(embeddings)
+	}
+	return s.batchTriplets(embeddings)
+}
+
+// positiveOf returns the other view of an image.
+func (s *scorer[T]) positiveOf(i int) int { return (i + s.groups) % (2 * s.groups) }
+
+// measure fills s.distances and what the anchors tell of them, the loss apart.
+func (s *scorer[T]) measure(embeddings []T) {
+	n := 2 * s.groups
+	pairDistances(s.threads, embeddings, s.dim, s.distances)
+	margin := s.options.Margin
+	kernel.Parallel(s.threads, n, func(i int) {
+		p := s.positiveOf(i)
+		row := s.distances[i*n:][:n]
+		a := anchorScores{positive: float64(row[p])}
+		for j, d := range row {
+			if j == i || j == p {
+				continue
+			}
+			a.negative += float64(d)
+			if float64(row[p])-float64(d)+margin > 0 {
+				a.active++
+			}
+		}
+		s.each[i] = a
+	})
+}
+
+// summary adds up what the anchors tell.
+func (s *scorer[T]) summary() scores {
+	var out scores
+	active := 0
+	for _, a := range s.each {
+		out.loss += a.loss
+		out.positive += a.positive
+		out.negative += a.negative
+		active += a.active
+	}
+	n := float64(len(s.each))
+	out.positive /= n
+	negatives := n * (n - 2)
+	out.negative /= negatives
+	out.active = float64(active) / negatives
+	return out
+}
+
+// addLoss adds the loss of the embeddings to the graph; after a run, report holds what it tells.
+func addLoss[T kernel.Float](g *graph[T], s *scorer[T], embeddings *variable[T], report *scores) (*variable[T], error) {
+	o := &operation[T]{name: "loss " + string(s.options.Loss), stops: -1, overwrites: -1}
+	o.run = func() {
+		*report = s.score(embeddings.data)
+		o.scalar = T(report.loss)
+		g.noGradient = allZero(s.gradient)
+	}
+	var loss *variable[T]
+	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
+		// grad is 1: nothing is differentiated but the loss itself.
+		var dx *variable[T]
+		b := &operation[T]{name: "backward of " + o.name, stops: -1, overwrites: -1, backward: true}
+		b.run = func() { copy(dx.data, s.gradient) }
+		dx, err := g.add(b, embeddings.shape, grad, loss)
+		return []*variable[T]{dx}, err
+	}
+	loss, err := g.add(o, nil, embeddings)
+	return loss, err
+}
+
+func allZero[T kernel.Float](x []T) bool {
+	for _, v := range x {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// pull is LossMSE and LossL1.
+func (s *scorer[T]) pull(e []T) scores {
+	s.measure(e)
+	half := s.groups * s.dim
+	count := float64(half)
+	var total float64
+	for i, a := range e[:half] {
+		d := float64(a) - float64(e[half+i])
+		var g float64
+		if s.options.Loss == LossMSE {
+			total += d * d
+			g = 2 * d / count
+		} else {
+			total += math.Abs(d)
+			switch {
+			case d > 0:
+				g = 1 / count
+			case d < 0:
+				g = -1 / count
+			default:
+				g = 0 * d // NaN stays NaN
+			}
+		}
+		s.gradient[i], s.gradient[half+i] = T(g), T(-g)
+	}
+	out := s.summary()
+	out.loss, out.active = total/count, math.NaN()
+	return out
+}

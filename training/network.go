@@ -1,0 +1,433 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"gorgonia.org/gorgonia"
+
+	"imgsearch/embedder"
+	"imgsearch/internal/kernel"
+)
+
+// networkConfig is what a [network] is made of.
+type networkConfig struct {
+	Architecture embedder.Architecture
+	// Head is a projection head: flat layers on the embedding that only the loss sees. May be nil.
+	Head []embedder.Layer
+	// Weights holds the first values: those of the architecture and, where there is a head, those that
+	// [initHeadWeights] makes. They are copied.
+	Weights embedder.Weights
+	Loss    LossOptions
+	// Groups is the number of pairs or triplets in a batch, Rows that of images in each: [LossOptions.rows].
+	Groups, Rows int
+	// Threads is the most threads that work at the same time; 0 stands for all. Results do not depend on it.
+	Threads int
+	// Momentum, WeightDecay and Nesterov are those of torch.optim.SGD. Weight decay leaves alone biases and what batch
+	// normalisation learns.
+	Momentum, WeightDecay float64
+	Nesterov              bool
+}
+
+// stepResult is what a step tells of its batch, before its weights change.
+type stepResult struct {
+	// Loss is the mean loss.
+	Loss float64
+	// Active is the share of all triplets of the batch, whether or not the miner picks them, with
+	// d(a,p) - d(a,n) + margin > 0; NaN for the losses without negatives.
+	Active float64
+	// PositiveDistance and NegativeDistance are the mean d(a,p) and d(a,n), as the loss sees embeddings: behind the
+	// projection head, and for NT-Xent at length 1.
+	PositiveDistance, NegativeDistance float64
+	// Spread is the mean over the dimensions of the embedding, before the projection head, of its standard deviation
+	// over the batch: near 0 all images have become one.
+	Spread float64
+}
+
+// network is an encoder in training: gorgonia graph, loss and solver. It is used by one goroutine at a time.
+type network = netOf[float32]
+
+// netOf is a network that computes in T; float64 is for checks of gradients.
+type netOf[T kernel.Float] struct {
+	config     networkConfig
+	graph      *graph[T]
+	input      *variable[T] // [3, N, S, S]
+	embeddings *variable[T] // [N, dim]
+	loss       *variable[T]
+	parameters []*parameter[T] // all, in a fixed order
+	model      []gorgonia.ValueGrad
+	solver     *sgd[T]
+	report     scores
+	batch      int
+}
+
+// newNetwork builds the training graph.
+func newNetwork(c networkConfig) (*network, error) { return newNetOf[float32](c) }
+
+func newNetOf[T kernel.Float](c networkConfig) (*netOf[T], error) {
+	if err := c.Loss.validate(); err != nil {
+		return nil, err
+	}
+	if want := c.Loss.rows(); c.Rows != want {
+		return nil, optionError("rows", c.Rows, fmt.Sprintf("%d with this loss", want))
+	}
+	least := 1
+	if c.Rows == 2 {
+		least = 2 // another image, for negatives
+	}
+	if c.Groups < least {
+		return nil, optionError("groups", c.Groups, fmt.Sprintf("at least %d", least))
+	}
+	for _, f := range []struct {
+		name  string
+		value float64
+		max   float64
+	}{{"momentum", c.Momentum, 0.9999}, {"weight decay", c.WeightDecay, 10}} {
+		if !(f.value >= 0 && f.value <= f.max) {
+			return nil, optionError(f.name, f.value, fmt.Sprintf("0 to %v", f.max))
+		}
+	}
+	b, err := buildNet[T](c, c.Rows*c.Groups, false)
+	if err != nil {
+		return nil, err
+	}
+	n := b.net
+	s := newScorer[T](c.Loss, c.Groups, b.lossInput.shape[1], c.Threads)
+	if n.loss, err = addLoss(n.graph, s, b.lossInput, &n.report); err != nil {
+		return nil, err
+	}
+	var trainable []*parameter[T]
+	for _, p := range n.parameters {
+		if p.trainable {
+			p.gradient = make([]T, p.len())
+			trainable = append(trainable, p)
+		}
+	}
+	if len(trainable) == 0 {
+		return nil, errors.New("build the training graph: all layers are frozen")
+	}
+	if err := n.graph.differentiate(n.loss, trainable); err != nil {
+		return nil, err
+	}
+	for _, p := range trainable {
+		n.model = append(n.model, p)
+	}
+	n.solver = newSGD(sgd[T]{
+		momentum: c.Momentum, weightDecay: c.WeightDecay, nesterov: c.Nesterov, threads: c.Threads,
+	}, trainable)
+	return n, n.graph.compile()
+}
+
+// netBuilder walks through an architecture.
+type netBuilder[T kernel.Float] struct {
+	net       *netOf[T]
+	byName    map[string]*parameter[T]
+	lossInput *variable[T]
+	// fixed makes batch normalisation use its running statistics everywhere, as inference does.
+	fixed bool
+}
+
+// buildNet builds the forward part of the graph for batches of the given size. The values of frozen layers and running
+// statistics are parameters too.
+func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuilder[T], error) {
+	if err := c.Architecture.Validate(); err != nil {
+		return nil, err
+	}
+	c.Architecture = c.Architecture.Clone()
+	parameters := c.Architecture.Parameters()
+	head, headParameters, err := headOf(c.Architecture.OutputDim(), c.Head)
+	if err != nil {
+		return nil, err
+	}
+	size := c.Architecture.InputSize
+	g := newGraph[T](c.Threads)
+	n := &netOf[T]{config: c, graph: g, batch: batch}
+	n.config.Weights = nil
+	n.input = g.leaf("input", false, 3, batch, size, size)
+	b := &netBuilder[T]{net: n, byName: map[string]*parameter[T]{}, fixed: fixed}
+	for _, p := range append(slices.Clip(parameters), headParameters...) {
+		t, ok := c.Weights[p.Name]
+		if !ok || !slices.Equal(t.Shape, p.Shape) || len(t.Data) != p.Len() {
+			return nil, fmt.Errorf("build the training graph: no weights %s of shape %v", p.Name, p.Shape)
+		}
+		trainable := p.Trainable() && !fixed
+		q := &parameter[T]{
+			variable:  g.leaf(p.Name, trainable, p.Shape...),
+			trainable: trainable,
+			decays:    p.Role == embedder.RoleWeight,
+		}
+		for i, v := range t.Data {
+			q.data[i] = T(v)
+		}
+		b.byName[p.Name] = q
+		n.parameters = append(n.parameters, q)
+	}
+	if n.embeddings, err = b.layers("layers", c.Architecture.Layers, n.input); err != nil {
+		return nil, err
+	}
+	n.embeddings.root().keep = true
+	b.lossInput, err = b.layers("head", head, n.embeddings)
+	return b, err
+}
+
+// layers adds layers to the graph and returns what they make of x. A ReLU is fused into the layer before it.
+func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, x *variable[T]) (*variable[T], error) {
+	g := b.net.graph
+	for i := 0; i < len(layers); i++ {
+		l := layers[i]
+		name := fmt.Sprintf("%s.%d", prefix, i)
+		relu := false
+		switch l.Kind {
+		case embedder.Conv, embedder.Linear, embedder.BatchNorm, embedder.Residual:
+			for i+1 < len(layers) && layers[i+1].Kind == embedder.ReLU {
+				i++
+				relu = true
+			}
+		}
+		parameter := func(what string) *parameter[T] { return b.byName[name+"."+what] }
+		var err error
+		switch l.Kind {
+		case embedder.Conv:
+			c := convGeometry{
+				c: x.shape[0], n: x.shape[1], h: x.shape[2], w: x.shape[3], out: l.Out,
+				kernel: l.Kernel, stride: l.StrideOrOne(), pad: l.Pad, dilation: l.DilationOrOne(),
+			}
+			c.oh = kernel.ConvSize(c.h, c.kernel, c.stride, c.pad, c.dilation)
+			c.ow = kernel.ConvSize(c.w, c.kernel, c.stride, c.pad, c.dilation)
+			x, err = addConv(g, name, c, x, parameter("weight"), parameter("bias"), relu)
+		case embedder.Linear:
+			x, err = addLinear(g, name, x, parameter("weight"), parameter("bias"), relu)
+		case embedder.BatchNorm:
+			x, err = addBatchNorm(g, name, x, parameter("weight"), parameter("bias"),
+				parameter("running_mean"), parameter("running_var"), b.fixed || l.Frozen, relu)
+		case embedder.ReLU:
+			x, err = addReLU(g, name, x)
+		case embedder.MaxPool:
+			x, err = addMaxPool(g, name, x, l.Kernel, l.StrideOrOne())
+		case embedder.GlobalMean:
+			x, err = addGlobalMean(g, name, x)
+		case embedder.Flatten:
+			x, err = addFlatten(g, name, x)
+		case embedder.L2Norm:
+			x, err = addL2Norm(g, name, x)
+		case embedder.Residual:
+			r := &residual[T]{graph: g, name: name}
+			var body *variable[T]
+			if body, err = r.fork(x); err != nil {
+				break
+			}
+			if body, err = b.layers(name+".body", l.Body, body); err != nil {
+				break
+			}
+			x, err = r.join(body, x, relu)
+		default:
+			err = fmt.Errorf("build the training graph: %s: kind %q", name, l.Kind)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// headArchitecture returns an architecture whose layers from the third one on are those of a projection head on
+// embeddings of dim values: so a head is checked, and gets its first weights, as an architecture does.
+func headArchitecture(dim int, head []embedder.Layer) embedder.Architecture {
+	return embedder.Architecture{
+		InputSize: 1,
+		Std:       [3]float32{1, 1, 1},
+		Layers: append([]embedder.Layer{
+			{Kind: embedder.Conv, Out: dim, Kernel: 1},
+			{Kind: embedder.Flatten},
+		}, head...),
+	}.Clone()
+}
+
+// headName renames a parameter of headArchitecture to what it is called here: "head.0.weight" for "layers.2.weight".
+// Parameters that are not the head's give "".
+func headName(name string) string {
+	var index int
+	rest, ok := strings.CutPrefix(name, "layers.")
+	if !ok {
+		return ""
+	}
+	number, rest, _ := strings.Cut(rest, ".")
+	if _, err := fmt.Sscan(number, &index); err != nil || index < 2 {
+		return ""
+	}
+	return fmt.Sprintf("head.%d.%s", index-2, rest)
+}
+
+// headOf checks a projection head and returns its layers and its parameters.
+func headOf(dim int, head []embedder.Layer) ([]embedder.Layer, []embedder.Parameter, error) {
+	if len(head) == 0 {
+		return nil, nil, nil
+	}
+	a := headArchitecture(dim, head)
+	if err := a.Validate(); err != nil {
+		return nil, nil, fmt.Errorf("projection head (its layers counted from 2): %w", err)
+	}
+	var parameters []embedder.Parameter
+	for _, p := range a.Parameters() {
+		if p.Name = headName(p.Name); p.Name != "" {
+			parameters = append(parameters, p)
+		}
+	}
+	return a.Layers[2:], parameters, nil
+}
+
+// initHeadWeights draws the first weights of a projection head on embeddings of dim values, to be put beside those of
+// the architecture in networkConfig.Weights: "head.0.weight" and so on.
+func initHeadWeights(dim int, head []embedder.Layer, rng *rand.Rand) embedder.Weights {
+	out := embedder.Weights{}
+	if len(head) == 0 {
+		return out
+	}
+	for name, t := range embedder.InitWeights(headArchitecture(dim, head), rng) {
+		if name = headName(name); name != "" {
+			out[name] = t
+		}
+	}
+	return out
+}
+
+// setInput copies normalised images [N, 3, S, S] to where the graph wants them.
+func (n *netOf[T]) setInput(images []T) error {
+	if len(images) != n.input.len() {
+		return fmt.Errorf("training step: input of %d values: must be %d", len(images), n.input.len())
+	}
+	plane := n.input.shape[2] * n.input.shape[3]
+	kernel.Parallel(n.graph.threads, n.batch, func(i int) {
+		for c := range 3 {
+			copy(n.input.data[(c*n.batch+i)*plane:][:plane], images[(i*3+c)*plane:])
+		}
+	})
+	return nil
+}
+
+// step computes loss and gradients of a batch and moves the weights down. input is [Rows*Groups, 3, S, S]: all anchors,
+// then all positives, then, with three rows, all negatives; it is not kept. Where the loss is not finite, the weights
+// stay as they are and the error wraps [ErrDiverged]; running statistics have taken in the batch by then.
+func (n *netOf[T]) step(input []T, rate float64) (stepResult, error) {
+	if err := n.setInput(input); err != nil {
+		return stepResult{}, err
+	}
+	if err := n.graph.runAll(); err != nil {
+		return stepResult{}, fmt.Errorf("training step: %w", err)
+	}
+	r := n.result()
+	if math.IsNaN(r.Loss) || math.IsInf(r.Loss, 0) {
+		return r, fmt.Errorf("%w: the loss is %v", ErrDiverged, r.Loss)
+	}
+	n.solver.rate, n.solver.zero = rate, n.graph.noGradient
+	if err := n.solver.Step(n.model); err != nil {
+		return r, err
+	}
+	return r, nil
+}
+
+func (n *netOf[T]) result() stepResult {
+	return stepResult{
+		Loss:             n.report.loss,
+		Active:           n.report.active,
+		PositiveDistance: n.report.positive,
+		NegativeDistance: n.report.negative,
+		Spread:           spread(n.embeddings.data, n.embeddings.shape[1]),
+	}
+}
+
+// spread returns the mean over the columns of x [n, dim] of the standard deviation.
+func spread[T kernel.Float](x []T, dim int) float64 {
+	n := float64(len(x) / dim)
+	sums, squares := make([]float64, dim), make([]float64, dim)
+	for i := 0; i < len(x); i += dim {
+		for j, v := range x[i : i+dim] {
+			sums[j] += float64(v)
+			squares[j] += float64(v) * float64(v)
+		}
+	}
+	var total float64
+	for j, s := range sums {
+		mean := s / n
+		total += math.Sqrt(max(squares[j]/n-mean*mean, 0))
+	}
+	return total / float64(dim)
+}
+
+// velocityPrefix names a parameter's velocity in [network.state].
+const velocityPrefix = "velocity."
+
+// weights returns a copy of the encoder's weights, running statistics included, the head left out.
+func (n *netOf[T]) weights() embedder.Weights {
+	out := embedder.Weights{}
+	for _, p := range n.parameters {
+		if !strings.HasPrefix(p.name, "head.") {
+			out[p.name] = tensorOf(p.shape, p.data)
+		}
+	}
+	return out
+}
+
+// state returns a copy of all that the steps to come depend on: weights, running statistics, the head, velocities.
+func (n *netOf[T]) state() embedder.Weights {
+	out := embedder.Weights{}
+	for _, p := range n.parameters {
+		out[p.name] = tensorOf(p.shape, p.data)
+		if p.trainable {
+			out[velocityPrefix+p.name] = tensorOf(p.shape, p.velocity)
+		}
+	}
+	return out
+}
+
+// setState restores what state returned; the network must have been made with the same config, its weights apart. The
+// tensors are copied. A state that does not fit changes nothing.
+func (n *netOf[T]) setState(state embedder.Weights) error {
+	type restore struct {
+		to   []T
+		from []float32
+	}
+	var all []restore
+	add := func(name string, shape []int, to []T) error {
+		t, ok := state[name]
+		if !ok || !slices.Equal(t.Shape, shape) || len(t.Data) != len(to) {
+			return fmt.Errorf("restore the training state: no %s of shape %v", name, shape)
+		}
+		all = append(all, restore{to, t.Data})
+		return nil
+	}
+	for _, p := range n.parameters {
+		if err := add(p.name, p.shape, p.data); err != nil {
+			return err
+		}
+		if p.trainable {
+			if err := add(velocityPrefix+p.name, p.shape, p.velocity); err != nil {
+				return err
+			}
+		}
+	}
+	if len(all) != len(state) {
+		return fmt.Errorf("restore the training state: %d tensors: must be %d", len(state), len(all))
+	}
+	for _, r := range all {
+		for i, v := range r.from {
+			r.to[i] = T(v)
+		}
+	}
+	return nil
+}
+
+func tensorOf[T kernel.Float](shape []int, data []T) embedder.Tensor {
+	t := embedder.NewTensor(shape...)
+	for i, v := range data {
+		t.Data[i] = float32(v)
+	}
+	return t
+}
+
+// close frees what gorgonia holds. The network must not be used any more.
+func (n *netOf[T]) close() error { return n.graph.close() }
