@@ -5,6 +5,8 @@ The first is a whole encoder file, format version 1, written by the safetensors 
 uses every kind of layer, with its checksum computed here from the description in file.go. The second holds images and
 what PyTorch makes of them at every layer.
 
+The library writes the metadata in another order each time: a file made anew holds the same, in other bytes.
+
 Needs Python 3, numpy, torch and safetensors. Run in this folder: python3 make_layers_parity.py
 """
 
