@@ -1,1 +1,35 @@
+// Package training makes encoders from images without labels.
+//
+// [Run] takes [Options] and returns a [Result]; [PresetByName] has ready recipes. Each step of a run goes through parts that
+// know little of one another:
+//
+//   - the sampler says which images are the step's anchors (shuffled epochs without replacement) and, where the loss
+//     wants them, which other images are explicit negatives;
+//   - views make the copies of an image that shall come to lie together: see [ViewOptions];
+//   - the graph, built by gorgonia from an [embedder.Architecture], makes embeddings of anchors, positives and
+//     negatives;
+//   - the miner picks triplets and the loss scores them: see [LossOptions];
+//   - the solver changes the weights, at a rate that the [Schedule] gives.
+//
+// Views are made beside the arithmetic, up to two batches ahead, on all processors.
+//
+// # What is guaranteed
+//
+// Everything random is a pure function of the seed, the step and the row. On one machine and with one kind of arithmetic
+// (see kernel.Name), equal options, seed and images give equal weights bit for bit, whatever the number of threads, and
+// however often the run was interrupted, killed and resumed. A budget of minutes becomes a number of steps when
+// training starts, by measuring; from then on it is fixed too.
+//
+// Labels have no influence on weights. They serve the purity of held-back images that [Progress] shows.
+//
+// # Files
+//
+// The encoder file is written once, at the end. Until then Out + ".checkpoint" holds the state of the run: written to a
+// temporary file, synced, renamed, with a version and a checksum. Out + ".jsonl" is the run record, one JSON object a
+// line: "start" (options, data set, machine), "step" (means over the steps since the line before), "held_back",
+// "warning", "interrupted", "resume", "end". A resume cuts off what was recorded after its checkpoint.
+//
+// Two runs must not write to the same Out at the same time; nothing prevents it.
+//
+// gorgonia is this package's alone: none of its types appears in an exported signature.
 package training

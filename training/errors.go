@@ -24,7 +24,7 @@ var (
 	// ErrTooFew is returned when there are too few readable images to train on.
 	ErrTooFew = errors.New("too few images to train on")
 	// ErrDiverged is returned when the loss is no number any more. The last checkpoint stays as it is.
-	ErrDiverged = errors.New("training diverged")
+	ErrDiverged = errors.New("training diverged (use a lower learning rate)")
 )
 
 // optionError says which option has which value and what would be allowed.

@@ -16,6 +16,8 @@ const (
 	streamView
 	streamWhiten
 	streamMatch
+	streamDropout
+	streamHead
 )
 
 // rng is SplitMix64 (Steele, Lea and Flood 2014) started at a hash of its keys.

@@ -172,7 +172,7 @@ func axis(taps []tap, start, length float64, size, stride int, flip bool) {
 	for i := range taps {
 		at := start + (float64(i)+0.5)*scale - 0.5
 		base := math.Floor(at)
-		a, b := reflect(int(base), last), reflect(int(base)+1, last)
+		a, b := mirror(int(base), last), mirror(int(base)+1, last)
 		k := i
 		if flip {
 			k = n - 1 - i
@@ -181,8 +181,8 @@ func axis(taps []tap, start, length float64, size, stride int, flip bool) {
 	}
 }
 
-// reflect mirrors a position at 0 and last, the border pixel counted twice: -1 -> 0, last+1 -> last.
-func reflect(i, last int) int {
+// mirror reflects a position at 0 and last, the border pixel counted twice: -1 -> 0, last+1 -> last.
+func mirror(i, last int) int {
 	for i < 0 || i > last {
 		if i < 0 {
 			i = -1 - i

@@ -69,7 +69,7 @@ func TestFlipMirrors(t *testing.T) {
 func sampleAt(pix []uint8, size, c int, x, y float64) float64 {
 	x0, y0 := math.Floor(x), math.Floor(y)
 	at := func(x, y float64) float64 {
-		return float64(pix[3*(reflect(int(y), size-1)*size+reflect(int(x), size-1))+c])
+		return float64(pix[3*(mirror(int(y), size-1)*size+mirror(int(x), size-1))+c])
 	}
 	wx, wy := x-x0, y-y0
 	return (at(x0, y0)*(1-wx)+at(x0+1, y0)*wx)*(1-wy) + (at(x0, y0+1)*(1-wx)+at(x0+1, y0+1)*wx)*wy

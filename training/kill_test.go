@@ -1,0 +1,108 @@
+package training
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"imgsearch/embedder"
+)
+
+// killedOut names, in a child process, the encoder file to train.
+const killedOut = "IMGSEARCH_TEST_KILLED_OUT"
+
+func killedOptions(t *testing.T, out string, steps int) Options {
+	o := miniOptions(t)
+	o.Out, o.Steps, o.CheckpointEvery = out, steps, time.Millisecond
+	return o
+}
+
+// TestKilledChild is no test of its own: it is what TestKillAndResume starts and kills.
+func TestKilledChild(t *testing.T) {
+	out := os.Getenv(killedOut)
+	if out == "" {
+		t.Skip("runs as the child of TestKillAndResume")
+	}
+	steps, err := strconv.Atoi(os.Getenv(killedOut + "_STEPS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := killedOptions(t, out, steps)
+	o.Threads = 2
+	if _, err := os.Stat(CheckpointPath(out)); err == nil {
+		o.Resume = true
+	}
+	if _, err := Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKillAndResume kills a training process at random moments and starts it again until it gets through.
+func TestKillAndResume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes for some seconds")
+	}
+	const steps = 400
+	begun := time.Now()
+	whole, err := Run(t.Context(), killedOptions(t, filepath.Join(t.TempDir(), "whole"), steps))
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begun)
+	seed := rand.Uint64()
+	t.Logf("seed of the moments: %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	out := filepath.Join(t.TempDir(), "killed")
+	kills := 0
+	for attempt := 0; ; attempt++ {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledChild$", "-test.count=1")
+		child.Env = append(os.Environ(), killedOut+"="+out, killedOut+"_STEPS="+strconv.Itoa(steps))
+		var text []byte
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			text, err = child.CombinedOutput()
+			done <- err
+		}()
+		moment := time.Duration((0.1 + rng.Float64()) * 0.4 * float64(took))
+		if attempt >= 12 {
+			moment = time.Minute
+		}
+		var err error
+		select {
+		case err = <-done:
+		case <-time.After(moment):
+			if child.Process != nil {
+				_ = child.Process.Kill()
+			}
+			err = <-done
+		}
+		var exit *exec.ExitError
+		if err == nil {
+			break
+		}
+		if !errors.As(err, &exit) || exit.Exited() {
+			t.Fatalf("attempt %d: %v\n%s", attempt, err, text)
+		}
+		kills++
+	}
+	t.Logf("killed %d times", kills)
+	if kills == 0 {
+		t.Error("the process was never killed")
+	}
+	e, err := embedder.Load(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Fingerprint() != whole.Encoder.Fingerprint() {
+		t.Error("weights differ from those of the uninterrupted run")
+	}
+	if k := kinds(lines(t, RecordPath(out))); k["start"] != 1 || k["step"] != steps || k["end"] != 1 {
+		t.Errorf("run record has %v", k)
+	}
+}

@@ -1,0 +1,152 @@
+package training
+
+import (
+	"slices"
+	"strings"
+
+	"imgsearch/embedder"
+)
+
+// Preset describes a recipe by name.
+type Preset struct {
+	// Name is what [PresetByName] takes.
+	Name string
+	// Summary says in one line what the recipe is for.
+	Summary string
+	// Minutes or Epochs is the budget where none is given; the other is 0.
+	Minutes float64
+	Epochs  int
+	// Batch, Size and Dim are the values of the options of the same names.
+	Batch, Size, Dim int
+}
+
+// Presets lists the recipes, the one to use by default first.
+func Presets() []Preset {
+	out := make([]Preset, len(recipes))
+	for i, r := range recipes {
+		out[i] = Preset{Name: r.name, Summary: r.summary, Minutes: r.minutes, Epochs: r.epochs, Batch: r.batch, Size: r.size, Dim: r.dim}
+	}
+	return out
+}
+
+// PresetByName returns the options of a recipe, ready for Data and Out. An unknown name is ErrOptions and lists those
+// that there are.
+func PresetByName(name string) (Options, error) {
+	r := recipeByName(name)
+	if r == nil {
+		return Options{}, optionError("preset", name, presetNames())
+	}
+	o := r.options
+	o.Preset, o.Batch = r.name, r.batch
+	return o, nil
+}
+
+// recipe is a preset with its parts.
+type recipe struct {
+	name, summary string
+	size, dim     int
+	net           func(size, dim int) embedder.Architecture
+
+	epochs, steps int
+	minutes       float64
+	batch         int
+	// learningRate is meant for a batch of learningRateBatch and grows in proportion to it; 0 for any batch.
+	learningRate      float64
+	learningRateBatch int
+
+	options Options
+}
+
+func recipeByName(name string) *recipe {
+	if i := slices.IndexFunc(recipes, func(r recipe) bool { return r.name == name }); i >= 0 {
+		return &recipes[i]
+	}
+	return nil
+}
+
+func presetNames() string {
+	var names []string
+	for _, r := range recipes {
+		names = append(names, r.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// twoViews are SimCLR's views for small images (Chen et al. 2020, arXiv 2002.05709, appendix B.9) with colour changes of half
+// strength.
+var twoViews = ViewOptions{CropArea: 0.25, Flip: 0.5, Brightness: 0.4, Contrast: 0.4, Saturation: 0.4, Hue: 0.1, Gray: 0.2}
+
+var recipes = []recipe{
+	{
+		name:    "default",
+		summary: "two views by crop, flip and colour, negatives from the whole batch; a small residual net",
+		size:    32, dim: 64,
+		net:     func(size, dim int) embedder.Architecture { return residualNet(size, dim, 24, 48, 96) },
+		minutes: 30, batch: 256, learningRate: 0.12, learningRateBatch: 256,
+		options: Options{
+			Loss: LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, Views: twoViews,
+			Schedule: OneCycle, WarmUp: 0.1, Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4,
+		},
+	},
+	{
+		name:    "tiny",
+		summary: "the default in small, for a first look within seconds",
+		size:    32, dim: 64,
+		net:     func(size, dim int) embedder.Architecture { return residualNet(size, dim, 16, 32, 64) },
+		minutes: 0.25, batch: 128, learningRate: 0.12, learningRateBatch: 256,
+		options: Options{
+			Loss: LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, Views: twoViews,
+			Schedule: OneCycle, WarmUp: 0.1, Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4,
+		},
+	},
+	{
+		name:    "seed",
+		summary: "the study that imgsearch grew from, exactly: dropout positives, random negatives, one triplet a step",
+		size:    32, dim: 64,
+		net:    studyNet,
+		epochs: 2, batch: 1, learningRate: 0.001,
+		options: Options{
+			Loss:     LossOptions{Loss: LossTriplet, Miner: MinerRandom, Margin: 0.5},
+			Views:    ViewOptions{AnchorPlain: true, Dropout: 0.4},
+			Schedule: Constant, Momentum: 0.9, TrainOnAll: true,
+		},
+	},
+}
+
+// studyNet is the study's net for other sizes and dims too.
+func studyNet(size, dim int) embedder.Architecture {
+	a := embedder.SeedArchitecture()
+	a.InputSize = size
+	a.Layers[len(a.Layers)-1].Out = dim
+	return a
+}
+
+// residualNet is the encoder of the presets: patch whitening; max-pooling to a grid of about 16x16; three stages of
+// widths a, b and c, each a convolution and a residual block, at half the grid's side from stage to stage; the mean
+// over the grid; a linear map to dim values; length 1. Mean and Std are left to be measured.
+//
+// Pooling comes first because work at full size is the dearest and, FACTS show, buys least; its side grows with size,
+// so that larger images cost little more than the first layer does.
+func residualNet(size, dim, a, b, c int) embedder.Architecture {
+	relu := embedder.Layer{Kind: embedder.ReLU}
+	norm := embedder.Layer{Kind: embedder.BatchNorm}
+	conv := func(out, stride int) embedder.Layer {
+		return embedder.Layer{Kind: embedder.Conv, Out: out, Kernel: 3, Pad: 1, Stride: stride}
+	}
+	block := func(width int) embedder.Layer {
+		return embedder.Layer{Kind: embedder.Residual, Body: []embedder.Layer{conv(width, 1), norm, relu}}
+	}
+	pool := max(2, (size+8)/16)
+	layers := []embedder.Layer{
+		{Kind: embedder.Conv, Out: 54, Kernel: 3, Pad: 1, Frozen: true, Init: embedder.InitWhiten},
+		{Kind: embedder.MaxPool, Kernel: pool, Stride: pool},
+		relu, // after the pooling, which it commutes with: fewer values
+		conv(a, 1), norm, relu, block(a),
+		conv(b, 2), norm, relu, block(b),
+		conv(c, 2), norm, relu, block(c),
+		{Kind: embedder.GlobalMean},
+		{Kind: embedder.Linear, Out: dim, Bias: true},
+		{Kind: embedder.L2Norm},
+	}
+	return embedder.Architecture{InputSize: size, Layers: layers}
+}
