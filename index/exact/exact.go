@@ -6,6 +6,7 @@ package exact
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	"imgsearch/dataset"
@@ -111,4 +112,39 @@ func (x *Index) Search(query []float32, k int) ([]index.Neighbor, error) {
 		}
 	}
 	return index.Measure(x.metric, nearest.Sorted()), nil
+}
+
+// SearchAmong is Search over some of the embeddings only. Ids that the index does not hold are left out, and each id
+// counts once.
+func (x *Index) SearchAmong(query []float32, ids []dataset.ID, k int) ([]index.Neighbor, error) {
+	if k < 1 {
+		return nil, fmt.Errorf("%w: %d", index.ErrK, k)
+	}
+	q, err := index.Prepare(x.metric, x.dim, query)
+	if err != nil {
+		return nil, err
+	}
+	nearest := index.NewNearest(k)
+	seen := make(map[dataset.ID]bool, len(ids))
+	for _, id := range ids {
+		at, ok := x.position[id]
+		if !ok || seen[id] {
+			continue
+		}
+		seen[id] = true
+		nearest.Offer(index.Neighbor{ID: id, Distance: kernel.SquaredL2(q, x.row(at))})
+	}
+	return index.Measure(x.metric, nearest.Sorted()), nil
+}
+
+// Embeddings yields what the index holds, in no particular order. The slices are the index's own: they must not be
+// changed, and are valid until it changes.
+func (x *Index) Embeddings() iter.Seq2[dataset.ID, []float32] {
+	return func(yield func(dataset.ID, []float32) bool) {
+		for i, id := range x.ids {
+			if !yield(id, x.row(i)) {
+				return
+			}
+		}
+	}
 }

@@ -254,4 +254,3 @@ func compareCandidates(a, b candidate) int {
 	}
 	return 0
 }
-

@@ -182,7 +182,9 @@ func TestDamageNeverPanics(t *testing.T) {
 				return
 			}
 		}
-	}, func(a, b Part) int { return bytes.Compare([]byte(string(a.Kind)+string(rune(a.Number))), []byte(string(b.Kind)+string(rune(b.Number)))) })
+	}, func(a, b Part) int {
+		return bytes.Compare([]byte(string(a.Kind)+string(rune(a.Number))), []byte(string(b.Kind)+string(rune(b.Number))))
+	})
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		damaged := file.clone()

@@ -219,7 +219,7 @@ func (s suite) recall(t *testing.T) {
 	}
 	ids := IDs(0, n)
 	rand.New(rand.NewPCG(7, 7)).Shuffle(n, func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	for _, part := range slices.Collect(slices.Chunk(ids[:n/3], 100)) {
+	for _, part := range slices.Collect(slices.Chunk(ids[:n/3], 500)) {
 		for _, each := range []index.Index{x, truth} {
 			if err := each.Remove(part...); err != nil {
 				t.Fatal(err)
