@@ -1,6 +1,6 @@
 // Package kernel holds the arithmetic that the rest of imgsearch stands on: dot products and distances, matrix
-// products, the unrolling of images for convolutions, and a way to share work between cores. All functions work on
-// slices that the caller owns; nothing here keeps a slice after it returns.
+// products, convolutions, and a way to share work between cores. All functions work on slices that the caller owns;
+// nothing here keeps a slice after it returns.
 //
 // # Code paths
 //
@@ -8,6 +8,16 @@
 // that the processor offers is chosen when the program starts; [Name] tells which. The environment variable
 // IMGSEARCH_KERNEL=avx512|avx2|go forces one; where it names a path that is unknown or that this processor lacks, the
 // choice is made as if it were not set and [Err] says so. Other processors run plain Go, as does everything in float64.
+//
+// The amd64 assembly is written by the generator in gen, which `go generate` runs; a test holds the committed files
+// against it. The comments of gen explain the kernels.
+//
+// # Convolutions
+//
+// There are two ways to a convolution. [Im2col] and [Gemm] work on the usual layout [N, C, H, W], in float32 and
+// float64, at the price of memory for the unrolled image. [Conv] works directly on activations that keep blocks of
+// [BlockChannels] channels together ([Block], [Unblock]): nothing is copied, the sums stay in registers for the whole
+// window, taps that fall on the padding are left out, and a chain of layers stays in blocks from end to end.
 //
 // # Reproducibility
 //
@@ -18,6 +28,8 @@
 //     one thread or by many. AVX-512 and AVX2 give the same bits.
 //   - [Dot], [DotRows], and likewise [SquaredL2], [SquaredL2Rows] and [SquaredL2Each], give the same bits for the same
 //     pair of vectors; AVX-512 and AVX2 give the same bits.
+//   - The methods of [Conv] document their order of summation; it depends on the shape and, for the gradient of the
+//     weights, on the number of images. AVX-512 and AVX2 give the same bits.
 //   - [Axpy] and [Scale] work element by element; [Sum] has the same order in AVX-512 and AVX2.
 //   - Plain Go may differ from the other two in the last bits: they use fused multiply-adds, which Go's compiler uses
 //     on some processors (arm64) and not on others (amd64).

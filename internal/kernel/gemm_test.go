@@ -96,9 +96,9 @@ func TestGemmRandom(t *testing.T) {
 	forEachPath(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		ks := append(slices.Clone(dims), 255, 256, 257, 300, 512, 513, 700)
-		rounds := 600
+		rounds := 300
 		if testing.Short() {
-			rounds = 150
+			rounds = 100
 		}
 		for range rounds {
 			m, n, k := dims[rng.IntN(len(dims))], dims[rng.IntN(len(dims))], ks[rng.IntN(len(ks))]

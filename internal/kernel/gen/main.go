@@ -28,6 +28,8 @@ func files() map[string][]byte {
 		"gemmstubs_amd64.go": gemmStubs(),
 		"distance_amd64.s":   distanceFile(),
 		"vector_amd64.s":     vectorFile(),
+		"conv_amd64.s":       convFile(),
+		"convstubs_amd64.go": convStubs(),
 		"peak_amd64.s":       peakFile(),
 	}
 }
