@@ -42,7 +42,7 @@ func addBatchNorm[T kernel.Float](g *graph[T], name string, x *variable[T], scal
 	b.gradientScale, b.gradShift = make([]float64, b.channels), make([]float64, b.channels)
 	b.scratch = make([][]T, g.threads)
 	for i := range b.scratch {
-		b.scratch[i] = make([]T, 2*batchNormPiece)
+		b.scratch[i] = make([]T, 3*batchNormPiece)
 	}
 	o := &operation[T]{name: name, run: b.forward, diff: b.differentiate, stops: -1, overwrites: -1}
 	y, err := g.add(o, x.shape, x, scale.variable, shift.variable)
@@ -96,9 +96,7 @@ func (b *batchNorm[T]) forward() {
 
 // squaredDeviations returns the sum of (x-mean)^2. It overwrites scratch.
 func squaredDeviations[T kernel.Float](x []T, mean T, scratch []T) float64 {
-	for i := range scratch {
-		scratch[i] = mean
-	}
+	fill(scratch, mean)
 	var total float64
 	for len(x) > 0 {
 		n := min(len(scratch), len(x))
@@ -197,48 +195,69 @@ func (b *batchNorm[T]) backward() {
 		return
 	}
 	kernel.ParallelRanges(b.graph.threads, b.channels, func(worker, from, to int) {
-		dz, deviation := b.scratch[worker][:batchNormPiece], b.scratch[worker][batchNormPiece:]
+		scratch := b.scratch[worker]
+		buffer, constants, spare := scratch[:batchNormPiece], scratch[batchNormPiece:2*batchNormPiece], scratch[2*batchNormPiece:]
 		for c := from; c < to; c++ {
 			x, dy := b.x.data[c*b.count:][:b.count], b.grad.data[c*b.count:][:b.count]
-			var sumDZ, sumDZX float64
+			var dz []T
+			if b.x.needsGradient {
+				dz = b.dx.data[c*b.count:][:b.count] // may be dy
+			}
 			mean := T(b.mean[c])
+			fill(constants, mean)
+			var sumDZ, sumDZX float64
 			for i := 0; i < len(x); i += batchNormPiece {
-				xs, dys := x[i:min(i+batchNormPiece, len(x))], dy[i:min(i+batchNormPiece, len(x))]
-				dz, deviation := dz[:len(xs)], deviation[:len(xs)]
-				b.mask(c, dz, dys, xs)
-				for j, v := range xs {
-					deviation[j] = v - mean
+				end := min(i+batchNormPiece, len(x))
+				piece, deviation := spare[:end-i], buffer[:end-i]
+				if b.x.needsGradient {
+					piece = dz[i:end]
 				}
-				sumDZ += float64(kernel.Sum(dz))
-				sumDZX += float64(dot(dz, deviation))
+				if b.relu {
+					b.mask(c, piece, dy[i:end], x[i:end])
+				} else {
+					copy(piece, dy[i:end])
+				}
+				copy(deviation, x[i:end])
+				kernel.Axpy(-1, constants[:end-i], deviation)
+				sumDZ += float64(kernel.Sum(piece))
+				sumDZX += float64(dot(piece, deviation))
 			}
 			sumDZX += sumDZ * (float64(mean) - b.mean[c])
 			slope, constant := b.coefficients(c, sumDZ, sumDZX)
 			if !b.x.needsGradient {
 				continue
 			}
-			factor := b.factor[c]
+			fill(constants, constant)
 			for i := 0; i < len(x); i += batchNormPiece {
-				xs, dys := x[i:min(i+batchNormPiece, len(x))], dy[i:min(i+batchNormPiece, len(x))]
-				dz := dz[:len(xs)]
-				b.mask(c, dz, dys, xs)
-				dx := b.dx.data[c*b.count+i:][:len(xs)]
-				for j, v := range xs {
-					dx[j] = dz[j]*factor + v*slope + constant
+				end := min(i+batchNormPiece, len(x))
+				kernel.Scale(b.factor[c], dz[i:end])
+				if !b.fixed {
+					kernel.Axpy(slope, x[i:end], dz[i:end])
+					kernel.Add(constants[:end-i], dz[i:end])
 				}
 			}
 		}
 	})
 }
 
+func fill[T kernel.Float](x []T, v T) {
+	for i := range x {
+		x[i] = v
+	}
+}
+
 // mask sets dz to the gradient before the ReLU. It finds the sign of the ReLU's input by the arithmetic of scaleShift.
 func (b *batchNorm[T]) mask(c int, dz, dy, x []T) {
-	if !b.relu {
-		copy(dz, dy)
-		return
-	}
 	factor, offset := b.factor[c], b.offset[c]
 	dz, dy = dz[:len(x)], dy[:len(x)]
+	if x32, ok := any(x).([]float32); ok {
+		dz32, dy32 := any(dz).([]float32)[:len(x32)], any(dy).([]float32)[:len(x32)]
+		f, o := float32(factor), float32(offset)
+		for i, v := range x32 {
+			dz32[i] = whereAbove(float32(v*f)+o, dy32[i])
+		}
+		return
+	}
 	for i, v := range x {
 		d := dy[i]
 		if !(T(v*factor)+offset > 0) {

@@ -1,6 +1,10 @@
 package training
 
-import "imgsearch/internal/kernel"
+import (
+	"math"
+
+	"imgsearch/internal/kernel"
+)
 
 // rectify sets x to max(x, 0).
 func rectify[T kernel.Float](x []T) {
@@ -26,12 +30,26 @@ func addRectify[T kernel.Float](b T, x []T) {
 // maskTo sets dz to dy where y is above 0 and to 0 elsewhere: the gradient of y = max(z, 0) with respect to z.
 func maskTo[T kernel.Float](dz, dy, y []T) {
 	dy, y = dy[:len(dz)], y[:len(dz)]
+	if dz32, ok := any(dz).([]float32); ok {
+		dy32, y32 := any(dy).([]float32)[:len(dz32)], any(y).([]float32)[:len(dz32)]
+		for i, v := range y32 {
+			dz32[i] = whereAbove(v, dy32[i])
+		}
+		return
+	}
 	for i, v := range dy {
 		if !(y[i] > 0) {
 			v = 0
 		}
 		dz[i] = v
 	}
+}
+
+// whereAbove returns v where z is above 0 (or a NaN that bears no sign) and 0 elsewhere, without a branch that nobody
+// could predict.
+func whereAbove(z, v float32) float32 {
+	bits := int64(int32(math.Float32bits(z)))
+	return math.Float32frombits(math.Float32bits(v) & uint32(-bits>>63))
 }
 
 // elementPiece is the number of values that a thread takes at a time from work done value by value.
