@@ -96,7 +96,8 @@ const (
 	MaxWindow     = 64      // kernel, stride, padding and dilation of a layer
 	MaxLayers     = 1024    // layers, those in residual bodies counted
 	MaxDepth      = 4       // residual layers within residual layers
-	MaxActivation = 1 << 26 // values of one image between two layers, and of a convolution's unrolled input
+	MaxActivation = 1 << 26 // values of one image between two layers, channels rounded up to whole sixteens
+	MaxTaps       = 1 << 24 // what all convolutions' windows meet at the borders, see Step.taps
 	MaxParameters = 1 << 28 // weights, biases and running statistics
 	MaxFLOPs      = 1 << 40 // floating-point operations for one image
 
@@ -205,6 +206,7 @@ type tracer struct {
 	layers     int
 	parameters int64
 	operations int64
+	taps       int64
 }
 
 func (a Architecture) trace() ([]Step, error) {
@@ -283,6 +285,9 @@ func (t *tracer) run(prefix string, depth int, layers []Layer, in Shape) (Shape,
 		}
 		if t.operations += s.operations(); t.operations > MaxFLOPs {
 			return Shape{}, fail("the net needs more than %d operations an image", int64(MaxFLOPs))
+		}
+		if t.taps += s.taps(); t.taps > MaxTaps {
+			return Shape{}, fail("the net's windows are too large: they meet the borders in more than %d ways", MaxTaps)
 		}
 		in = out
 	}
@@ -369,10 +374,6 @@ func (l Layer) outputShape(in Shape) (Shape, error) {
 		out = Shape{C: in.C, H: h, W: w}
 		if l.Kind == Conv {
 			out.C = l.Out
-			unrolled := int64(in.C) * int64(l.Kernel*l.Kernel) * int64(h) * int64(w)
-			if unrolled > MaxActivation {
-				return Shape{}, fmt.Errorf("unrolled input of %d values (in*kernel*kernel*height*width): at most %d", unrolled, MaxActivation)
-			}
 		}
 	case GlobalMean, Flatten:
 		if in.Flat() {
@@ -395,8 +396,12 @@ func (l Layer) outputShape(in Shape) (Shape, error) {
 	default: // BatchNorm, ReLU
 		out = in
 	}
-	if n := int64(out.C) * int64(max(out.H, 1)) * int64(max(out.W, 1)); n > MaxActivation {
-		return Shape{}, fmt.Errorf("output of %v, %d values: at most %d", out, n, MaxActivation)
+	n := int64(out.C)
+	if !out.Flat() {
+		n = (n + 15) / 16 * 16 * int64(out.H) * int64(out.W)
+	}
+	if n > MaxActivation {
+		return Shape{}, fmt.Errorf("output of %v takes %d values: at most %d", out, n, MaxActivation)
 	}
 	return out, nil
 }
@@ -411,6 +416,19 @@ func (s Step) operations() int64 {
 		n *= int64(s.Layer.Kernel * s.Layer.Kernel)
 	}
 	return n + s.FLOPs()
+}
+
+// taps bounds what a prepared convolution holds: for each part of the image whose windows hang over the borders in one
+// way, the taps of the window that lie within, for each block of 16 channels.
+func (s Step) taps() int64 {
+	l := s.Layer
+	if l.Kind != Conv {
+		return 0
+	}
+	ways := 2*l.Kernel + 1 + l.StrideOrOne()
+	h, w := min(max(s.In.H, s.Out.H), ways), min(max(s.In.W, s.Out.W), ways)
+	blocks := (max(s.In.C, s.Out.C) + 15) / 16
+	return int64(h) * int64(w) * int64(l.Kernel*l.Kernel) * int64(blocks)
 }
 
 // window returns the number of positions of the window along a side of the input; false where it does not fit.

@@ -185,11 +185,10 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		{"activation", func(a *Architecture) {
 			a.InputSize = 1024
 			a.Layers = flat(Layer{Kind: Conv, Out: 65, Kernel: 1})
-		}, "68157440 values: at most 67108864"},
-		{"unrolled", func(a *Architecture) {
-			a.InputSize = 1024
-			a.Layers = flat(Layer{Kind: Conv, Out: 1, Kernel: 5, Pad: 2})
-		}, "unrolled input of 78643200 values"},
+		}, "output of 65x1024x1024 takes 83886080 values: at most 67108864"},
+		{"taps", func(a *Architecture) {
+			a.Layers = flat(Layer{Kind: Conv, Out: 64, Kernel: 64, Pad: 64}, Layer{Kind: Conv, Out: 64, Kernel: 64, Pad: 64})
+		}, "layers.0 (conv): the net's windows are too large: they meet the borders in more than 16777216 ways"},
 		{"parameters", func(a *Architecture) {
 			a.InputSize = 128
 			a.Layers = []Layer{{Kind: Flatten}, {Kind: Linear, Out: 6000}}

@@ -32,7 +32,7 @@ func (e *Encoder) Embed(ctx context.Context, images []*dataset.Image, threads in
 // EmbedInput is [Encoder.Embed] for images that are normalised already: input is [N, 3, InputSize, InputSize] float32,
 // each image as [Encoder.Input] writes it. It is not changed.
 func (e *Encoder) EmbedInput(ctx context.Context, input []float32, threads int) ([]float32, error) {
-	size := e.net.inputLen
+	size := 3 * e.net.inputPixels
 	if len(input)%size != 0 {
 		return nil, fmt.Errorf("embed: %d values: must be a multiple of %d, an image of %v", len(input), size, e.architecture.InputShape())
 	}
@@ -50,7 +50,7 @@ func (e *Encoder) embed(ctx context.Context, count, threads int, input func(w *w
 		return out, nil
 	}
 	threads = min(kernel.Threads(threads), count)
-	block := min(e.net.block, (count+threads-1)/threads)
+	block := min(e.net.flatBlock, (count+threads-1)/threads)
 	// Blocks are handed out one after the other: images may take different times, their sizes differ.
 	var next atomic.Int64
 	kernel.Parallel(threads, threads, func(int) {

@@ -132,39 +132,6 @@ func TestEmbedEqualsReference(t *testing.T) {
 	}
 }
 
-// Both ways to convolve give the same for every geometry.
-func TestConvolutionByTapsEqualsUnrolled(t *testing.T) {
-	rng := rand.New(rand.NewPCG(8, 8))
-	for n := 0; n < 300; {
-		l := Layer{Kind: Conv, Out: 1 + rng.IntN(20), Kernel: 1 + rng.IntN(4), Stride: rng.IntN(5), Pad: rng.IntN(7), Dilation: rng.IntN(4)}
-		in := Shape{C: 1 + rng.IntN(20), H: 1 + rng.IntN(12), W: 1 + rng.IntN(12)}
-		out, err := l.outputShape(in)
-		if err != nil {
-			continue
-		}
-		n++
-		random := func(n int) []float32 {
-			x := make([]float32, n)
-			for i := range x {
-				x[i] = float32(rng.NormFloat64())
-			}
-			return x
-		}
-		o := op{kind: opConv, layer: l, in: in, out: out, weight: random(l.Out * in.C * l.Kernel * l.Kernel), relu: rng.IntN(2) == 0}
-		if rng.IntN(2) == 0 {
-			o.bias = random(l.Out)
-		}
-		x := random(in.Len())
-		want, got := random(out.Len()), random(out.Len())
-		newWorker(&net{columnLen: o.scratchLen()}).convUnrolled(&o, x, want)
-		o.makeGrid()
-		w := newWorker(&net{columnLen: o.scratchLen()})
-		copy(w.columns, random(len(w.columns)))
-		w.convTaps(&o, x, got)
-		requireClose(t, fmt.Sprintf("%+v of %v", l, in), got, want, 1e-4)
-	}
-}
-
 // randomNet draws a small net of all kinds of layers.
 func randomNet(rng *rand.Rand) Architecture {
 	a := Architecture{InputSize: 6 + rng.IntN(9), Mean: [3]float32{.5, .5, .5}, Std: [3]float32{.5, .5, .5}}

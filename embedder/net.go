@@ -4,20 +4,25 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"imgsearch/internal/kernel"
 )
 
 // net is an architecture with its weights, made ready for inference: batch normalisation is folded into the convolution
-// or linear layer right before it, and biases and ReLU are applied while a result is still in the cache. The layers up
-// to Flatten or GlobalMean work on one image at a time, the rest on the rows of a block of images.
+// or linear layer right before it, biases and ReLU are applied before a result leaves the registers, and a residual
+// layer's input is added by the last convolution of its body.
+//
+// The layers up to Flatten or GlobalMean work on activations in blocks of channels, [N, Blocks(C), H, W, BlockChannels]
+// as kernel.Block lays them out, zeros where the last block has no channel. The rest works on rows, [N, F].
 type net struct {
-	dim       int
-	inputLen  int  // values of one input image
-	spatial   []op // [C, H, W] -> [C, H, W], and then the one that makes [F]
-	flat      []op // [rows, F] -> [rows, F]
-	flatLen   int  // values of a row that enters flat
-	bufferLen int  // values of the largest activation: of one image, or of a block of rows
-	columnLen int  // values of the largest unrolled input, or grid with its products
-	block     int  // images whose rows are worked on together, at most
+	dim          int
+	inputPixels  int
+	spatial      []op // on blocked activations; the last one makes rows
+	flat         []op // on rows
+	flatLen      int  // values of a row that enters flat
+	bufferLen    int  // values of the largest activation of spatialBlock images or of flatBlock rows
+	spatialBlock int  // images that the spatial ops work on together, at most
+	flatBlock    int  // rows that the flat ops work on together, at most; a multiple of spatialBlock
 }
 
 type opKind int
@@ -29,94 +34,33 @@ const (
 	opReLU
 	opMaxPool
 	opGlobalMean
+	opFlatten
 	opL2Norm
 	opResidual
 )
 
 // op is one step of inference.
 type op struct {
-	kind    opKind
-	layer   Layer // geometry of opConv and opMaxPool
-	in, out Shape
-	weight  []float32 // opConv [Out, In*Kernel*Kernel], opLinear [Out, In]
-	bias    []float32 // opConv, opLinear; nil where all are zero
-	scale   []float32 // opAffine
-	shift   []float32
-	relu    bool // max(x, 0) of the result
-	body    []op // opResidual
-	grid    grid // opConv by taps
+	kind          opKind
+	layer         Layer // geometry of opMaxPool
+	in, out       Shape
+	inLen, outLen int          // values of an image's activation as it lies in memory
+	conv          *kernel.Conv // opConv
+	weight        []float32    // opConv: packed; opLinear [Out, In]
+	bias          []float32    // opConv: filled up to whole blocks; opLinear; nil where all are zero
+	scale, shift  []float32    // opAffine: filled up to whole blocks on blocked activations
+	relu          bool         // max(x, 0) of the result
+	body          []op         // opResidual
+	last          *op          // opResidual: the convolution after body that adds the input, or nil where the op itself does
 }
 
-// grid is how a convolution's input lies when it is multiplied tap by tap. The input gets its padding and is divided
-// into phases: pixel (y, x) goes to position (y/stride, x/stride) of phase (y%stride, x%stride). What one tap of the
-// window sees for all positions of the output is then a run of one phase, and the convolution is a sum of matrix
-// products, one for each tap, without a copy of the input for each. Lines of the products are as wide as the grid; the
-// values beyond the output's width are left out when the bias is added.
-type grid struct {
-	used   bool
-	h, w   int       // of a phase
-	phases [][2]int  // those that taps see: offset in y and x
-	taps   []tapRun  // in the order of the weight's taps
-	weight []float32 // [taps, Out, In]
-}
-
-// tapRun is where a tap's run begins.
-type tapRun struct{ phase, offset int }
-
-// gridPays reports whether a convolution is faster tap by tap than with its input unrolled: with few input channels the
-// products are too thin, and a wide grid makes too many values that are left out. Measured with the AVX-512 kernels.
-func (o *op) gridPays() bool {
-	s := o.layer.StrideOrOne()
-	w := (o.in.W + 2*o.layer.Pad + s - 1) / s
-	return !o.direct() && o.in.C >= 16 && 4*w <= 5*o.out.W
-}
-
-// makeGrid has the convolution work tap by tap.
-func (o *op) makeGrid() {
-	l := o.layer
-	s, d := l.StrideOrOne(), l.DilationOrOne()
-	g := grid{used: true, h: (o.in.H + 2*l.Pad + s - 1) / s, w: (o.in.W + 2*l.Pad + s - 1) / s}
-	number := map[[2]int]int{}
-	for ky := range l.Kernel {
-		for kx := range l.Kernel {
-			phase := [2]int{ky * d % s, kx * d % s}
-			n, ok := number[phase]
-			if !ok {
-				n = len(g.phases)
-				number[phase] = n
-				g.phases = append(g.phases, phase)
-			}
-			g.taps = append(g.taps, tapRun{n, ky*d/s*g.w + kx*d/s})
-		}
-	}
-	g.weight = make([]float32, len(o.weight))
-	taps := len(g.taps)
-	for i, x := range o.weight { // [Out, In, taps] -> [taps, Out, In]
-		g.weight[i%taps*(len(o.weight)/taps)+i/taps] = x
-	}
-	o.grid = g
-}
-
-// scratchLen returns the values of scratch memory that the op needs.
-func (o *op) scratchLen() int {
-	switch {
-	case o.grid.used:
-		return o.gridLen() + o.wideLen()
-	case o.kind == opConv && !o.direct():
-		return o.in.C * o.layer.Kernel * o.layer.Kernel * o.out.H * o.out.W
-	}
-	return 0
-}
-
-// gridLen returns the values of the input's grid, and wideLen those of the products.
-func (o *op) gridLen() int { return len(o.grid.phases) * o.in.C * o.grid.h * o.grid.w }
-func (o *op) wideLen() int { return o.out.C * o.out.H * o.grid.w }
-
-// maxBlock and maxBlockValues bound the rows that linear layers work on together: so many that reading the weights is
-// shared by many images, so few that the rows stay in the cache.
+// The images that are worked on together: so many that small activations fill the registers and that reading the
+// weights of a linear layer is shared, so few that activations stay in the cache.
 const (
-	maxBlock       = 128
-	maxBlockValues = 1 << 20
+	maxSpatialBlock  = 16
+	maxSpatialValues = 1 << 18
+	maxFlatBlock     = 128
+	maxFlatValues    = 1 << 20
 )
 
 func newNet(a Architecture, weights Weights) (*net, error) {
@@ -125,29 +69,38 @@ func newNet(a Architecture, weights Weights) (*net, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &net{dim: out.C, inputLen: a.InputShape().Len(), columnLen: c.columnLen}
+	n := &net{dim: out.C, inputPixels: a.InputSize * a.InputSize}
 	// Once flat, activations stay flat, so the first flat op divides the net.
 	split := slices.IndexFunc(all, func(o op) bool { return o.in.Flat() })
 	if split < 0 {
 		split = len(all)
 	}
 	n.spatial, n.flat = all[:split], all[split:]
-	n.flatLen = out.C
-	if len(n.flat) > 0 {
-		n.flatLen = n.flat[0].in.C
-	}
-	c.flatLen = max(c.flatLen, n.flatLen)
-	n.block = min(maxBlock, max(1, maxBlockValues/c.flatLen))
-	n.bufferLen = max(c.spatialLen, n.inputLen, n.block*c.flatLen)
+	n.flatLen = n.spatial[split-1].outLen
+	c.spatialLen = max(c.spatialLen, memoryLen(a.InputShape()))
+	n.spatialBlock = min(maxSpatialBlock, max(1, maxSpatialValues/c.spatialLen))
+	n.flatBlock = min(maxFlatBlock, max(1, maxFlatValues/c.flatLen))
+	n.flatBlock = max(n.flatBlock/n.spatialBlock, 1) * n.spatialBlock
+	n.bufferLen = max(n.spatialBlock*c.spatialLen, n.flatBlock*c.flatLen)
 	return n, nil
 }
+
+// memoryLen returns how many values of memory an activation takes.
+func memoryLen(s Shape) int {
+	if s.Flat() {
+		return s.C
+	}
+	return blocked(s.C) * s.H * s.W
+}
+
+// blocked rounds a number of channels up to whole blocks.
+func blocked(channels int) int { return kernel.Blocks(channels) * kernel.BlockChannels }
 
 // compiler turns layers into ops and notes the sizes that they need.
 type compiler struct {
 	weights    Weights
 	spatialLen int
 	flatLen    int
-	columnLen  int
 }
 
 // compile returns the ops of the layers and the shape that they leave. The architecture and weights are valid.
@@ -163,11 +116,7 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 				return nil, Shape{}, fmt.Errorf("%w: %s: %w", ErrArchitecture, path, err)
 			}
 		}
-		if l.Kind == Flatten { // the layout stays
-			in = out
-			continue
-		}
-		o := op{layer: l, in: in, out: out}
+		o := op{layer: l, in: in, out: out, inLen: memoryLen(in), outLen: memoryLen(out)}
 		// The kinds below may take in the layers that follow.
 		var scale, shift []float64
 		fold := func(channels int) {
@@ -182,30 +131,41 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 		}
 		switch l.Kind {
 		case Conv, Linear:
-			o.kind = opConv
-			if l.Kind == Linear {
-				o.kind = opLinear
-			}
+			o.kind = opLinear
 			fold(l.Out)
 			o.weight = c.weights[path+".weight"].Data
 			o.bias = c.weights[path+".bias"].Data
 			if !identity(scale, shift) {
 				o.weight, o.bias = foldInto(o.weight, o.bias, scale, shift)
 			}
-			if l.Kind == Conv && o.gridPays() {
-				o.makeGrid()
+			if l.Kind == Conv {
+				o.kind = opConv
+				o.conv = kernel.NewConv(kernel.ConvShape{
+					In: in.C, Out: l.Out, H: in.H, W: in.W,
+					Kernel: l.Kernel, Stride: l.StrideOrOne(), Pad: l.Pad, Dilation: l.DilationOrOne(),
+				})
+				packed := make([]float32, o.conv.WeightsLen())
+				o.conv.PackWeights(o.weight, packed)
+				o.weight = packed
+				if o.bias != nil {
+					o.bias = fillBlocks(o.bias)
+				}
 			}
-			c.columnLen = max(c.columnLen, o.scratchLen())
 		case BatchNorm:
 			o.kind = opAffine
 			fold(in.C)
 			o.scale, o.shift = narrow(scale), narrow(shift)
+			if !in.Flat() {
+				o.scale, o.shift = fillBlocks(o.scale), fillBlocks(o.shift)
+			}
 		case ReLU:
 			o.kind, o.relu = opReLU, true
 		case MaxPool:
 			o.kind = opMaxPool
 		case GlobalMean:
 			o.kind = opGlobalMean
+		case Flatten:
+			o.kind = opFlatten
 		case L2Norm:
 			o.kind = opL2Norm
 		case Residual:
@@ -213,6 +173,10 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 			var err error
 			if o.body, _, err = c.compile(path+".body", l.Body, in); err != nil {
 				return nil, Shape{}, err
+			}
+			// The last convolution can add the input, which it must not read as well.
+			if n := len(o.body) - 1; n > 0 && o.body[n].kind == opConv && !o.body[n].relu {
+				o.last, o.body = &o.body[n], o.body[:n]
 			}
 		}
 		for _, values := range [][]float32{o.weight, o.bias, o.scale, o.shift} {
@@ -225,14 +189,21 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 			o.relu = true
 		}
 		if out.Flat() {
-			c.flatLen = max(c.flatLen, out.C)
+			c.flatLen = max(c.flatLen, o.outLen)
 		} else {
-			c.spatialLen = max(c.spatialLen, out.Len())
+			c.spatialLen = max(c.spatialLen, o.outLen)
 		}
 		ops = append(ops, o)
 		in = out
 	}
 	return ops, in, nil
+}
+
+// fillBlocks appends zeros up to whole blocks of channels.
+func fillBlocks(x []float32) []float32 {
+	out := make([]float32, blocked(len(x)))
+	copy(out, x)
+	return out
 }
 
 // compose applies the batch normalisation of that path after x*scale + shift.
@@ -274,9 +245,4 @@ func narrow(x []float64) []float32 {
 		out[i] = float32(v)
 	}
 	return out
-}
-
-// direct reports whether a convolution's input is its own unrolled input.
-func (o *op) direct() bool {
-	return o.layer.Kernel == 1 && o.layer.StrideOrOne() == 1 && o.layer.Pad == 0
 }

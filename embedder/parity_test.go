@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"imgsearch/dataset"
+	"imgsearch/internal/kernel"
 )
 
 // hashed is the formula of testdata/make_seed_parity.py: splitmix64 of stream*2^32 + i.
@@ -187,7 +188,14 @@ func runLayers(t *testing.T, e *Encoder, count int, input []float32) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &net{columnLen: c.columnLen, bufferLen: max(c.spatialLen, c.flatLen, len(input)), block: 1}
-	x, _ := newWorker(n).run(ops, input, 1, false)
-	return x[:out.Len()]
+	w := newWorker(&net{bufferLen: 16 * max(c.spatialLen, c.flatLen, len(input))})
+	x := w.get()
+	kernel.Block(1, 3, a.InputSize*a.InputSize, input, x)
+	x, _ = w.run(ops, x, 1, true)
+	if out.Flat() {
+		return x[:out.Len()]
+	}
+	plain := make([]float32, out.Len())
+	kernel.Unblock(1, out.C, out.H*out.W, x, plain)
+	return plain
 }
