@@ -288,10 +288,10 @@ func TestCutOffWhileOpen(t *testing.T) {
 		}
 		done := make(chan error)
 		go func() {
-			var err error
-			defer func() { done <- err }()
-			defer Faults(s.mapping, &err)()
-			sink = s.mapping[len(s.mapping)/2]
+			done <- v.Guard(func() error {
+				sink = s.mapping[len(s.mapping)/2]
+				return nil
+			})
 		}()
 		if err := <-done; !errors.Is(err, ErrCorrupt) {
 			t.Errorf("in a goroutine: %v", err)

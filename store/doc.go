@@ -14,7 +14,7 @@
 //	encoder      the encoder file, whole, in one value
 //	live         65,536 ids a value: one bit an id, set while the image is in the collection
 //	records      64 records a value, behind a table of offsets
-//	vectors      1,024 embeddings a value, [1024, dim] float32, read in place from the mapping
+//	vectors      1,024 embeddings a value, [1024, dim] float32, zeros at the end, read in place from the mapping
 //	thumbnails   16 thumbnails a value, behind a table of offsets
 //	graph/NAME   the parts of the neighbour graph, as the index cuts them
 //

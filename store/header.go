@@ -32,7 +32,7 @@ const (
 
 // How many ids share a value. The numbers are part of the format.
 const (
-	// ChunkRows is the number of embeddings in each slice that [View.Embeddings] returns, the last one excepted.
+	// ChunkRows is the number of embeddings in each slice that [View.Embeddings] returns.
 	ChunkRows = 1024
 
 	recordsPerValue    = 64

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -76,11 +77,9 @@ func init() {
 		for ; next < from; next++ {
 			m.step(rand.New(rand.NewPCG(seed, uint64(next))))
 		}
-		var s *Store
-		if from == 0 {
+		s, err := Open(args[0], Options{Write: true})
+		if errors.Is(err, ErrNotExist) {
 			s, err = Create(args[0], testOptions())
-		} else {
-			s, err = Open(args[0], Options{Write: true})
 		}
 		if err != nil {
 			return err
@@ -334,10 +333,17 @@ func TestReaderAndCommit(t *testing.T) {
 	if err := reader.View(ctx, func(*View) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("cancelled view during a commit: %v", err)
 	}
-	time.AfterFunc(20*time.Millisecond, func() { _ = unlock(file) })
+	var unlocking sync.WaitGroup
+	unlocking.Go(func() {
+		time.Sleep(20 * time.Millisecond)
+		if err := unlock(file); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := m.compare(reader); err != nil {
 		t.Errorf("view after a commit: %v", err)
 	}
+	unlocking.Wait()
 }
 
 // A reader in the middle of another process's commits sees whole states, each later than the one before.

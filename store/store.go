@@ -173,8 +173,8 @@ func (s *Store) unmap() error {
 // View calls fn with the last committed state. While fn runs no other process commits, so it should not take long. What
 // v hands out lies in the mapped file: it is valid until fn returns, and must not be changed.
 //
-// fn must not call View, Apply, PutGraph or Close of the same Store. Goroutines that fn starts must end before it does;
-// they should use [Faults], without which a file that is cut off while it is read ends the process.
+// fn must not call View, Apply, PutGraph or Close of the same Store. Goroutines that fn starts must end before it does,
+// and read within [View.Guard].
 //
 // View returns fn's error, ErrLocked where another process's commit takes longer than [Options.Wait], ErrClosed, or
 // ErrCorrupt or ErrVersion where the file's head cannot be read.
@@ -324,13 +324,7 @@ func (s *Store) recoverFaults(fn func() error) (err error) {
 	return fn()
 }
 
-// Faults is for goroutines that read what a [View] handed out, here data: used as
-//
-//	defer store.Faults(data, &err)()
-//
-// it turns a fault within data, which the system raises where the file was cut off or its disk fails, into an error that
-// wraps ErrCorrupt. [Store.View] does so for the goroutine that calls it.
-func Faults(data []byte, err *error) func() { return catchFaults(func() []byte { return data }, err) }
+// catchFaults prepares for faults and returns what must be deferred.
 
 func catchFaults(data func() []byte, err *error) func() {
 	before := debug.SetPanicOnFault(true)

@@ -18,6 +18,20 @@ func (v *View) Header() Header { return v.st.header.clone().Header }
 // Commit is the number of the commit that made the state; it rises with each.
 func (v *View) Commit() uint64 { return v.st.pages.meta.tx }
 
+// State stands for a committed state as a Store has it mapped. It can be compared.
+type State struct{ st *state }
+
+// State tells Views apart: what one View of a Store handed out in place is valid in a later one whose State is equal.
+func (v *View) State() State { return State{v.st} }
+
+// Guard is for goroutines that read what the View handed out: it calls fn, and where the system cannot read a part of the
+// file any more, because it was cut off or its disk fails, it returns an error that wraps ErrCorrupt instead of ending the
+// process. [Store.View] does so for the goroutine that calls it.
+func (v *View) Guard(fn func() error) (err error) {
+	defer catchFaults(func() []byte { return v.st.pages.data }, &err)()
+	return fn()
+}
+
 // FileSize is the number of bytes that the state takes in the file, those free for later commits counted.
 func (v *View) FileSize() int64 {
 	return int64(v.st.pages.meta.pages) * int64(v.st.pages.meta.pageSize)
@@ -171,10 +185,9 @@ func (v *View) Thumbnail(id dataset.ID) ([]byte, error) {
 
 // chunk returns the embeddings of value n, checked for their number.
 func (v *View) chunk(n uint32, payload []byte) ([]float32, error) {
-	rows := min(uint64(v.st.header.NextID)-uint64(n)*ChunkRows, ChunkRows)
-	if uint64(len(payload)) != 4*rows*uint64(v.st.header.Dim) {
+	if uint64(len(payload)) != 4*ChunkRows*uint64(v.st.header.Dim) {
 		return nil, fmt.Errorf("value %d of %s: %w: has %d bytes for %d embeddings", n, vectorArray, ErrCorrupt, len(payload),
-			rows)
+			ChunkRows)
 	}
 	return Words[float32](payload), nil
 }
@@ -199,7 +212,7 @@ func (v *View) Embedding(id dataset.ID) ([]float32, error) {
 }
 
 // Embeddings returns all rows ever written, in place: slice i holds the embeddings of the ids from i*ChunkRows on,
-// [ChunkRows, Dim] float32, the last slice as many as there are. Rows of removed images are among them (see IDs).
+// [ChunkRows, Dim] float32. Rows of removed images are among them (see IDs), and zeros where no image is yet.
 func (v *View) Embeddings() ([][]float32, error) {
 	values, err := v.st.values(vectorArray)
 	if err != nil {

@@ -473,7 +473,7 @@ func batchDraft(st *state, b Batch) (*draft, error) {
 		records.set(r.ID, encodeRecord(r))
 	}
 	dim := h.Dim
-	chunks := map[uint32][]byte{}
+	chunks := map[uint32][]float32{}
 	for _, item := range b.Add {
 		if err := checkRecord(item.Record); err != nil {
 			return nil, err
@@ -491,16 +491,16 @@ func batchDraft(st *state, b Batch) (*draft, error) {
 		thumbnails.set(id, item.Thumbnail)
 		n := uint32(id / ChunkRows)
 		if chunks[n] == nil {
-			chunks[n] = make([]byte, 0, 4*dim*min(ChunkRows, int(id%ChunkRows)+len(b.Add)))
-			if id%ChunkRows != 0 {
+			chunks[n] = make([]float32, dim*ChunkRows)
+			if int(n) < int(st.header.arrays[vectorArray].Values) {
 				old, err := st.value(vectorArray, n)
 				if err != nil {
 					return nil, err
 				}
-				chunks[n] = append(chunks[n], old...)
+				copy(Bytes(chunks[n]), old)
 			}
 		}
-		chunks[n] = append(chunks[n], Bytes(item.Embedding)...)
+		copy(chunks[n][int(id%ChunkRows)*dim:], item.Embedding)
 		if id%64 == 0 {
 			live = append(live, 0)
 		}
@@ -515,7 +515,7 @@ func batchDraft(st *state, b Batch) (*draft, error) {
 	records.finish()
 	thumbnails.finish()
 	for _, n := range slices.Sorted(maps.Keys(chunks)) {
-		d.put(vectorArray, n, chunks[n])
+		d.put(vectorArray, n, Bytes(chunks[n]))
 	}
 	for _, n := range slices.Sorted(maps.Keys(changed)) {
 		const words = idsPerLiveValue / 64
