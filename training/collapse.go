@@ -29,7 +29,7 @@ const (
 	watchStuck   = 300  // steps at the loss of equal embeddings that are one
 	watchSolved  = 1000 // steps after which solved triplets are said
 	lowSpread    = 0.05 // of the spread that unit vectors in all directions have
-	lowRelative  = 0.01 // of the spread at the start, for embeddings of any length
+	lowRelative  = 0.05 // of the spread at the start, for embeddings of any length
 	stuckWithin  = 1e-3 // of the loss of equal embeddings
 	solvedActive = 0.005
 )

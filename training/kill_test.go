@@ -69,8 +69,8 @@ func TestKillAndResume(t *testing.T) {
 			text, err = child.CombinedOutput()
 			done <- err
 		}()
-		moment := time.Duration((0.1 + rng.Float64()) * 0.4 * float64(took))
-		if attempt >= 12 {
+		moment := time.Duration((0.05 + rng.Float64()) * 0.2 * float64(took))
+		if kills >= 5 {
 			moment = time.Minute
 		}
 		var err error

@@ -449,3 +449,57 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	}
 	t.Errorf("%d goroutines before, %d after", before, runtime.NumGoroutine())
 }
+
+// TestEightImagesAreLearned overfits: after seconds, a view of each of eight images lies nearest to its own image.
+func TestEightImagesAreLearned(t *testing.T) {
+	for _, l := range []LossOptions{
+		{Loss: LossSmoothTriplet, Temperature: 0.1}, {Loss: LossNTXent, Temperature: 0.2},
+		{Loss: LossTriplet, Miner: MinerSemiHard, Margin: 0.5}, {Loss: LossTriplet, Miner: MinerRandom, Margin: 0.5},
+	} {
+		t.Run(string(l.Loss)+" "+string(l.Miner), func(t *testing.T) {
+			o := miniOptions(t)
+			o.Out, o.HeldBack, o.Loss, o.Data, o.Steps, o.Batch = "", -1, l, stripes(8, 16, 8), 300, 8
+			o.Views = ViewOptions{CropArea: 0.7, Brightness: 0.2, Contrast: 0.2}
+			o.LearningRate, o.WeightDecay = 0.1, 0
+			r, err := Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := testCorpus(stripes(8, 16, 8), 16)
+			o.Threads = 1
+			h, err := newHeldBackSet(c, allRows(8), o).measure(t.Context(), r.Encoder.Architecture(), r.Encoder.Weights(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h.Match != 1 {
+				t.Errorf("%v of the views are nearest to their image, loss %v", h.Match, r.Loss)
+			}
+		})
+	}
+}
+
+// TestCollapseIsSaid trains with the study's earlier losses, which nothing keeps from making all images one.
+func TestCollapseIsSaid(t *testing.T) {
+	for _, loss := range []Loss{LossMSE, LossL1} {
+		o := miniOptions(t)
+		o.Loss, o.Steps, o.LearningRate, o.WeightDecay, o.Schedule = LossOptions{Loss: loss}, 1000, 0.1, 0, Constant
+		o.Architecture.Layers = o.Architecture.Layers[:8] // without L2Norm
+		for i := range o.Architecture.Layers {            // without BatchNorm, which keeps images apart
+			if o.Architecture.Layers[i].Kind == embedder.BatchNorm {
+				o.Architecture.Layers[i] = embedder.Layer{Kind: embedder.ReLU}
+			}
+		}
+		var last Progress
+		o.OnProgress = func(p Progress) { last = p }
+		r, err := Run(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Warnings) != 2 || !strings.Contains(r.Warnings[1], "collapsed") || !last.Collapsed {
+			t.Errorf("%s: collapsed %v, warnings %q", loss, last.Collapsed, r.Warnings)
+		}
+		if k := kinds(lines(t, r.Record)); k["warning"] != 2 {
+			t.Errorf("%s: run record has %v", loss, k)
+		}
+	}
+}

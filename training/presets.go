@@ -81,7 +81,7 @@ var recipes = []recipe{
 		name:    "default",
 		summary: "two views by crop, flip and colour, negatives from the whole batch; a small residual net",
 		size:    32, dim: 64,
-		net:     func(size, dim int) embedder.Architecture { return residualNet(size, dim, 24, 48, 96) },
+		net:     func(size, dim int) embedder.Architecture { return residualNet(size, dim, 32, 64, 128) },
 		minutes: 30, batch: 256, learningRate: 0.12, learningRateBatch: 256,
 		options: Options{
 			Loss: LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, Views: twoViews,
