@@ -18,11 +18,14 @@ type fakeCIFAR struct {
 	data    [][]byte
 }
 
-func newFakeCIFAR(records int) *fakeCIFAR {
+func newFakeCIFAR(records int) *fakeCIFAR { return newFakeBatches(records * recordBytes) }
+
+// newFakeBatches makes batches of a length that need not be whole records.
+func newFakeBatches(length int) *fakeCIFAR {
 	random := rand.New(rand.NewPCG(1, 2))
 	f := &fakeCIFAR{}
 	for _, b := range cifarBatches {
-		data := make([]byte, records*recordBytes)
+		data := make([]byte, length)
 		for i := range data {
 			data[i] = byte(random.Uint32())
 			if i%recordBytes == 0 {

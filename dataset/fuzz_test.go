@@ -106,7 +106,7 @@ func FuzzRecords(f *testing.F) {
 // FuzzArchive: any bytes as an archive, and any bytes packed as one, give the batches that were published or an error
 // of the kinds promised.
 func FuzzArchive(f *testing.F) {
-	fake := newFakeCIFAR(1)
+	fake := newFakeBatches(30)
 	good := fake.archive()
 	f.Add(good, false)
 	f.Add(fake.archive("data_batch_2.bin"), false)
