@@ -138,23 +138,7 @@ func TestGradients(t *testing.T) {
 	for name, a := range testNets() {
 		for _, o := range allLosses() {
 			t.Run(fmt.Sprintf("%s/%s-%s", name, o.Loss, o.Miner), func(t *testing.T) {
-				rng := rand.New(rand.NewPCG(11, 12))
-				groups := 4
-				c := networkConfig{
-					Architecture: a, Weights: embedder.InitWeights(a, rng), Loss: o,
-					Groups: groups, Rows: o.rows(), Threads: 2,
-				}
-				for _, p := range a.Parameters() { // nothing at a kink, nothing trivial
-					d := c.Weights[p.Name].Data
-					for i := range d {
-						switch p.Role {
-						case embedder.RoleBias, embedder.RoleShift, embedder.RoleRunningMean:
-							d[i] = float32(rng.NormFloat64() * 0.2)
-						case embedder.RoleScale, embedder.RoleRunningVar:
-							d[i] = float32(0.5 + rng.Float64())
-						}
-					}
-				}
+				c := testConfig(a, o, 4)
 				checkGradients(t, c, randomInput(5, c.Groups*c.Rows*3*a.InputSize*a.InputSize))
 			})
 		}
