@@ -63,6 +63,8 @@ var (
 const (
 	gemmBlockM = 252
 	gemmBlockN = 2048
+	// gemmBandN is how many columns of B are packed at a time where all of A fits one block.
+	gemmBandN = 128
 	// rowsSegment is how many columns gemmRows works on at a time: what it reads and writes stays in the first-level cache.
 	rowsSegment = 1024
 	// thinTerms is the k up to which a product with B as it lies is written row by row.
@@ -143,41 +145,65 @@ func (t *tiling) gemmInto(s *gemmScratch, transA, transB bool, m, n, k int, alph
 	}
 }
 
-// gemmTiles packs blocks of both factors and computes C tile by tile.
+// gemmTiles packs blocks of both factors and computes C tile by tile. Where all of A fits one block, a few panels
+// of B are packed just before they are used; else blocks of both are, and every block of B meets all blocks of A.
 func (t *tiling) gemmTiles(s *gemmScratch, transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
 	width := 2 * t.lanes
-	blockN, blockM, blockK := min(gemmBlockN, n), min(gemmBlockM, m), min(GemmBlock, k)
+	single := m <= gemmBlockM
+	blockN := min(gemmBlockN, n)
+	if single {
+		blockN = min(gemmBandN, n)
+	}
+	blockM, blockK := min(gemmBlockM, m), min(GemmBlock, k)
 	packedB := grow(&s.b, (blockN+width-1)/width*width*blockK)
 	packedA := grow(&s.a, (blockM+t.tileRows)*blockK+64)
 	arg := &s.tile
 	*arg = tileArgs{ldc: 4 * ldc, alpha: alpha}
+	block := func(i0, mc, j0, nc, kc int) {
+		panels := (mc + t.tileRows - 1) / t.tileRows
+		for j := 0; j < nc; j += width {
+			arg.b = ptr(packedB, j*kc)
+			arg.cols = min(width, nc-j)
+			vecs := 2
+			if arg.cols <= t.lanes {
+				vecs = 1
+			}
+			for p := range panels {
+				from, to := p*mc/panels, (p+1)*mc/panels
+				arg.a = ptr(packedA, from*kc)
+				arg.c = ptr(c, (i0+from)*ldc+j0+j)
+				t.tile(to-from, vecs, arg)
+			}
+		}
+	}
+	products := func(p0 int) int {
+		arg.kc, arg.beta = min(GemmBlock, k-p0), 1
+		if p0 == 0 {
+			arg.beta = beta
+		}
+		return arg.kc
+	}
+	if single {
+		for p0 := 0; p0 < k; p0 += GemmBlock {
+			kc := products(p0)
+			t.packA(s, packedA, a, lda, transA, 0, m, p0, kc)
+			for j0 := 0; j0 < n; j0 += gemmBandN {
+				nc := min(gemmBandN, n-j0)
+				t.packB(s, packedB, b, ldb, transB, j0, nc, p0, kc)
+				block(0, m, j0, nc, kc)
+			}
+		}
+		return
+	}
 	for j0 := 0; j0 < n; j0 += gemmBlockN {
 		nc := min(gemmBlockN, n-j0)
 		for p0 := 0; p0 < k; p0 += GemmBlock {
-			kc := min(GemmBlock, k-p0)
-			arg.kc, arg.beta = kc, 1
-			if p0 == 0 {
-				arg.beta = beta
-			}
+			kc := products(p0)
 			t.packB(s, packedB, b, ldb, transB, j0, nc, p0, kc)
 			for i0 := 0; i0 < m; i0 += gemmBlockM {
 				mc := min(gemmBlockM, m-i0)
-				panels := (mc + t.tileRows - 1) / t.tileRows
-				t.packA(s, packedA, a, lda, transA, i0, mc, panels, p0, kc)
-				for j := 0; j < nc; j += width {
-					arg.b = ptr(packedB, j*kc)
-					arg.cols = min(width, nc-j)
-					vecs := 2
-					if arg.cols <= t.lanes {
-						vecs = 1
-					}
-					for p := range panels {
-						from, to := p*mc/panels, (p+1)*mc/panels
-						arg.a = ptr(packedA, from*kc)
-						arg.c = ptr(c, (i0+from)*ldc+j0+j)
-						t.tile(to-from, vecs, arg)
-					}
-				}
+				t.packA(s, packedA, a, lda, transA, i0, mc, p0, kc)
+				block(i0, mc, j0, nc, kc)
 			}
 		}
 	}
@@ -202,7 +228,8 @@ func (t *tiling) packB(s *gemmScratch, packed, b []float32, ldb int, transB bool
 }
 
 // packA copies rows [i0, i0+mc), products [p0, p0+kc), into panels of nearly equal numbers of rows.
-func (t *tiling) packA(s *gemmScratch, packed, a []float32, lda int, transA bool, i0, mc, panels, p0, kc int) {
+func (t *tiling) packA(s *gemmScratch, packed, a []float32, lda int, transA bool, i0, mc, p0, kc int) {
+	panels := (mc + t.tileRows - 1) / t.tileRows
 	arg := &s.pack
 	*arg = packArgs{ld: 4 * lda, kc: kc}
 	for p := range panels {
@@ -223,7 +250,7 @@ func (t *tiling) packA(s *gemmScratch, packed, a []float32, lda int, transA bool
 func (t *tiling) gemmThin(s *gemmScratch, transA bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
 	packed := grow(&s.a, m*k+64)
 	for p0 := 0; p0 < k; p0 += GemmBlock {
-		t.packA(s, packed[m*p0:], a, lda, transA, 0, m, 1, p0, min(GemmBlock, k-p0))
+		t.packA(s, packed[m*p0:], a, lda, transA, 0, m, p0, min(GemmBlock, k-p0))
 	}
 	arg := &s.tile
 	*arg = tileArgs{ldc: 4 * ldc, alpha: alpha, ldb: 4 * ldb, cols: t.lanes}
