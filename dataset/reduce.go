@@ -1,6 +1,9 @@
 package dataset
 
-import "image"
+import (
+	"image"
+	"image/color"
+)
 
 // maxLongSide is where the longer side of a picture that Read returns ends: a picture longer than that, after its
 // shorter side was reduced, loses its two ends.
@@ -12,7 +15,7 @@ const maxLongSide = 2048
 func reduced(src image.Image, short int) *Image {
 	b := src.Bounds()
 	side := min(b.Dx(), b.Dy())
-	img := averaged(src, max(1, side/(2*short)))
+	img := averaged(src, side/(2*short))
 	if img == nil {
 		return nil
 	}
@@ -38,25 +41,58 @@ func middle(width, height, toWidth, toHeight int) image.Rectangle {
 	return image.Rect(x, y, x+toWidth, y+toHeight)
 }
 
-// averaged converts a picture, each block of factor x factor pixels becoming one; the last blocks of a row or column may
-// be smaller. An empty picture gives nil.
+// averaged converts a picture, each block of about factor x factor pixels becoming one. An empty picture gives nil.
 func averaged(src image.Image, factor int) *Image {
 	if factor <= 1 {
 		return FromImage(src)
 	}
+	if photo, ok := src.(*image.YCbCr); ok {
+		return averagedYCbCr(photo, factor)
+	}
 	b := src.Bounds()
-	out := NewImage((b.Dx()+factor-1)/factor, (b.Dy()+factor-1)/factor)
-	row := make([]uint8, 3*b.Dx())
+	return averagedRows(b.Dx(), b.Dy(), factor, func(row []uint8, y int) []uint8 {
+		rgbRow(row, src, b.Min.X, b.Min.Y+y)
+		return row
+	})
+}
+
+// averaged returns m with each block of about factor x factor pixels become one, or m itself.
+func (m *Image) averaged(factor int) *Image {
+	if factor <= 1 {
+		return m
+	}
+	return averagedRows(m.Width, m.Height, factor, func(_ []uint8, y int) []uint8 {
+		return m.Pix[3*y*m.Width : 3*(y+1)*m.Width]
+	})
+}
+
+// maxBlock keeps the sum of a block's values within 32 bits.
+const maxBlock = 1024
+
+// blockEdges divides a length into blocks of factor pixels, or one more so that all have nearly the same size: block i
+// is from edges[i] to edges[i+1].
+func blockEdges(length, factor int) []int {
+	n := max(1, length/min(factor, maxBlock))
+	edges := make([]int, n+1)
+	for i := range edges {
+		edges[i] = i * length / n
+	}
+	return edges
+}
+
+// averagedRows averages a picture whose rows are given one by one; read may use its buffer.
+func averagedRows(width, height, factor int, read func(buffer []uint8, y int) []uint8) *Image {
+	columns, rows := blockEdges(width, factor), blockEdges(height, factor)
+	out := NewImage(len(columns)-1, len(rows)-1)
+	buffer := make([]uint8, 3*width)
 	sums := make([]uint32, 3*out.Width)
 	for y := range out.Height {
 		clear(sums)
-		from, to := y*factor, min((y+1)*factor, b.Dy())
-		for sy := from; sy < to; sy++ {
-			rgbRow(row, src, b.Min.X, b.Min.Y+sy)
-			addBlocks(sums, row, factor)
+		for sy := rows[y]; sy < rows[y+1]; sy++ {
+			addBlocks(sums, read(buffer, sy), columns)
 		}
 		for x := range out.Width {
-			n := uint32((min((x+1)*factor, b.Dx()) - x*factor) * (to - from))
+			n := uint32((columns[x+1] - columns[x]) * (rows[y+1] - rows[y]))
 			for c := range 3 {
 				out.Pix[3*(y*out.Width+x)+c] = uint8((sums[3*x+c] + n/2) / n)
 			}
@@ -65,20 +101,59 @@ func averaged(src image.Image, factor int) *Image {
 	return out
 }
 
-// addBlocks adds each run of factor pixels of a row to its block's sums.
-func addBlocks(sums []uint32, row []uint8, factor int) {
-	for x := 0; len(row) > 0; x++ {
-		n := min(3*factor, len(row))
+// addBlocks adds the pixels of a row to the sums of their blocks.
+func addBlocks(sums []uint32, row []uint8, columns []int) {
+	for x := range len(columns) - 1 {
 		var red, green, blue uint32
-		for i := 0; i+2 < n; i += 3 {
-			red += uint32(row[i])
-			green += uint32(row[i+1])
-			blue += uint32(row[i+2])
+		for block := row[3*columns[x] : 3*columns[x+1]]; len(block) >= 3; block = block[3:] {
+			red += uint32(block[0])
+			green += uint32(block[1])
+			blue += uint32(block[2])
 		}
 		s := sums[3*x : 3*x+3 : 3*x+3]
 		s[0] += red
 		s[1] += green
 		s[2] += blue
-		row = row[n:]
 	}
+}
+
+// averagedYCbCr is averaged for what most photos decode to: a block is averaged before its colour is converted, which is
+// then done once a block and not once a pixel.
+func averagedYCbCr(src *image.YCbCr, factor int) *Image {
+	b := src.Rect
+	columns, rows := blockEdges(b.Dx(), factor), blockEdges(b.Dy(), factor)
+	out := NewImage(len(columns)-1, len(rows)-1)
+	sums := make([][3]uint32, out.Width)
+	chroma := make([]int, b.Dx()) // the chroma sample of each pixel of a row, counted from the first
+	for x := range chroma {
+		chroma[x] = src.COffset(b.Min.X+x, b.Min.Y) - src.COffset(b.Min.X, b.Min.Y)
+	}
+	for y := range out.Height {
+		clear(sums)
+		for sy := rows[y]; sy < rows[y+1]; sy++ {
+			luma := src.Y[src.YOffset(b.Min.X, b.Min.Y+sy):][:b.Dx()]
+			at := src.COffset(b.Min.X, b.Min.Y+sy)
+			cb, cr := src.Cb[at:], src.Cr[at:]
+			for x := range out.Width {
+				var sumY, sumCb, sumCr uint32
+				for _, v := range luma[columns[x]:columns[x+1]] {
+					sumY += uint32(v)
+				}
+				for _, c := range chroma[columns[x]:columns[x+1]] {
+					sumCb += uint32(cb[c])
+					sumCr += uint32(cr[c])
+				}
+				s := &sums[x]
+				s[0] += sumY
+				s[1] += sumCb
+				s[2] += sumCr
+			}
+		}
+		for x, s := range sums {
+			n := uint32((columns[x+1] - columns[x]) * (rows[y+1] - rows[y]))
+			p := out.Pix[3*(y*out.Width+x):]
+			p[0], p[1], p[2] = color.YCbCrToRGB(uint8((s[0]+n/2)/n), uint8((s[1]+n/2)/n), uint8((s[2]+n/2)/n))
+		}
+	}
+	return out
 }
