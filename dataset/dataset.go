@@ -38,7 +38,8 @@ type Sample struct {
 
 // Dataset is an ordered, immutable list of images. All methods may be called from several goroutines at once.
 type Dataset interface {
-	// Name is the data set as the user named it, or a list of names joined by "+".
+	// Name is the data set as the user named it, or a list of names joined by "+" (of a long list its beginning and
+	// the number of the others).
 	Name() string
 	// Len is the number of images.
 	Len() int

@@ -54,10 +54,16 @@ type joined struct {
 	at    []location
 }
 
+// maxNames is how many names a joined data set's name lists; of more it gives the number.
+const maxNames = 8
+
 func (j *joined) Name() string {
-	names := make([]string, len(j.parts))
-	for i, part := range j.parts {
-		names[i] = part.Name()
+	var names []string
+	for _, part := range j.parts[:min(len(j.parts), maxNames)] {
+		names = append(names, part.Name())
+	}
+	if more := len(j.parts) - maxNames; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(names, "+")
 }

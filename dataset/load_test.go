@@ -176,6 +176,14 @@ func TestOpenAll(t *testing.T) {
 	if _, err := OpenAll(t.Context(), nil, Options{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("none: %v", err)
 	}
+	var many []string
+	for i := range 12 {
+		many = append(many, fmt.Sprintf("sample:test/%d", i))
+	}
+	long, err := OpenAll(t.Context(), many, Options{})
+	if err != nil || long.Len() != 12 || !strings.HasSuffix(long.Name(), "sample:test/7+4 more") {
+		t.Errorf("many: %v, %v", long.Name(), err)
+	}
 	one, err := OpenAll(t.Context(), []string{"sample:test"}, Options{})
 	if err != nil || one.Name() != "sample:test" || one.Len() != 1000 {
 		t.Errorf("one alone: %v, %v", one, err)

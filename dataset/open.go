@@ -52,7 +52,7 @@ func Open(ctx context.Context, name string, opts Options) (Dataset, error) {
 	case "sample":
 		return openSample(name, ref)
 	case "cifar10":
-		return openPlaced(ctx, name, ref, opts)
+		return openPlaced(ctx, name, ref)
 	}
 	return openPath(ctx, name, ref, opts)
 }
@@ -100,7 +100,7 @@ func (ref reference) of(set *recordSet, err error) (Dataset, error) {
 	if ref.position >= set.Len() {
 		return nil, fmt.Errorf("%s: %w: the images of %s count from 0 to %d", set.Name(), ErrNoPart, ref.split, set.Len()-1)
 	}
-	return Subset(set, set.Name(), []int{ref.position})
+	return set.only(ref.position), nil
 }
 
 // isArchive tells whether a file is a gzip archive, by its name or its first bytes.

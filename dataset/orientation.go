@@ -28,8 +28,8 @@ func readOrientation(r io.ReadSeeker, kind imagemeta.ImageFormat) orientation {
 			return tag.Tag == "Orientation" && tag.Namespace == "IFD0"
 		},
 		HandleTag: func(tag imagemeta.TagInfo) error {
-			if v, ok := tag.Value.(uint16); ok && v >= 1 && v <= 8 {
-				found = orientation(v)
+			if v := orientationValue(tag.Value); v >= 1 && v <= 8 {
+				found = v
 			}
 			return imagemeta.ErrStopWalking
 		},
@@ -38,6 +38,19 @@ func readOrientation(r io.ReadSeeker, kind imagemeta.ImageFormat) orientation {
 		return upright
 	}
 	return found
+}
+
+// orientationValue reads a tag that should be a 16-bit number, which not all writers heed; 0 is none.
+func orientationValue(value any) orientation {
+	switch v := value.(type) {
+	case uint8:
+		return orientation(v)
+	case uint16:
+		return orientation(v)
+	case uint32:
+		return orientation(min(v, 9))
+	}
+	return 0
 }
 
 // swaps tells whether width and height change places.

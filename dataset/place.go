@@ -39,18 +39,27 @@ func place(goos string, getenv func(string) string, home func() (string, error))
 }
 
 // openPlaced opens CIFAR-10 where [Get] puts it.
-func openPlaced(ctx context.Context, name string, ref reference, opts Options) (Dataset, error) {
+func openPlaced(ctx context.Context, name string, ref reference) (Dataset, error) {
 	dir, err := Place()
 	if err != nil {
 		return nil, err
 	}
+	set, err := openCIFARIn(ctx, name, dir, ref.split)
+	if err != nil && isWrongContent(err) {
+		err = fmt.Errorf("%w; `imgsearch dataset get cifar10` replaces what is there", err)
+	}
+	return ref.of(set, err)
+}
+
+// openCIFARIn opens the folder of batches in dir, or else the archive.
+func openCIFARIn(ctx context.Context, name, dir, split string) (*recordSet, error) {
 	if folder, ok := cifarFolderAt(dir, cifarBatches); ok {
-		return ref.of(openCIFARFolder(ctx, name, folder, ref.split, cifarBatches))
+		return openCIFARFolder(ctx, name, folder, split, cifarBatches)
 	}
 	archive := filepath.Join(dir, cifarArchive)
 	if _, err := os.Stat(archive); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: it is not at %s; run `imgsearch dataset get cifar10`, with --from FILE if you have %s",
-			name, ErrNotDownloaded, archive, cifarArchive)
+		return nil, fmt.Errorf("%s: %w: it is not in %s; run `imgsearch dataset get cifar10`, with --from FILE if you have %s",
+			name, ErrNotDownloaded, dir, cifarArchive)
 	}
-	return ref.of(openCIFARArchive(ctx, name, archive, ref.split, cifarBatches))
+	return openCIFARArchive(ctx, name, archive, split, cifarBatches)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -125,6 +126,12 @@ func (s *recordSet) part(split string) *recordSet {
 		}
 	}
 	return out
+}
+
+// only returns the data set of image i alone; the others are no longer held.
+func (s *recordSet) only(i int) *recordSet {
+	data, split, position := s.record(i)
+	return &recordSet{name: s.name, set: s.set, runs: []recordRun{{split, position, slices.Clone(data)}}, ends: []int{1}}
 }
 
 // recordImage interleaves the three planes of a record.
