@@ -157,10 +157,7 @@ func testConv(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 		if e.ReLU {
 			want = max(want, 0)
 		}
-		near(t, fmt.Sprintf("%s, epilogue %+v: output %d", what, e, i), v, want, size, s.In*s.Kernel*s.Kernel)
-		if t.Failed() {
-			t.FailNow()
-		}
+		near(t, v, want, size, s.In*s.Kernel*s.Kernel, "%s, epilogue %+v: output %d", what, e, i)
 	}
 	same := func(name string, threads int, want, got []float32) {
 		t.Helper()
@@ -194,10 +191,7 @@ func testConv(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 	got = guarded[float32](t, rng, len(x))
 	Unblock(n, s.In, s.H*s.W, bdx, got)
 	for i, v := range got {
-		near(t, fmt.Sprintf("%s: gradient of input %d", what, i), v, dx[i]+float64(held[i]), dxSize[i]+math.Abs(float64(held[i])), s.Out*s.Kernel*s.Kernel)
-		if t.Failed() {
-			t.FailNow()
-		}
+		near(t, v, dx[i]+float64(held[i]), dxSize[i]+math.Abs(float64(held[i])), s.Out*s.Kernel*s.Kernel, "%s: gradient of input %d", what, i)
 	}
 	for threads := 2; threads <= 3; threads++ {
 		again := slices.Clone(first)
@@ -213,10 +207,7 @@ func testConv(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 	got = guarded[float32](t, rng, len(w))
 	c.UnpackWeights(bdw, got)
 	for i, v := range got {
-		near(t, fmt.Sprintf("%s: gradient of weight %d", what, i), v, dw[i], dwSize[i], n*oh*ow)
-		if t.Failed() {
-			t.FailNow()
-		}
+		near(t, v, dw[i], dwSize[i], n*oh*ow, "%s: gradient of weight %d", what, i)
 	}
 	for threads := 2; threads <= 5; threads++ {
 		again := make([]float32, len(bdw))

@@ -51,8 +51,8 @@ func testDistances(t *testing.T, rng *rand.Rand, dim, count int) {
 		row := rows[i*dim:][:dim]
 		dot, squared, scaleDot, scaleSquared := distanceOracle(q, row)
 		what := fmt.Sprintf("dim %d, row %d of %d", dim, i, count)
-		near(t, what+": DotRows", dots[i], dot, scaleDot, dim)
-		near(t, what+": SquaredL2Rows", squares[i], squared, scaleSquared, dim)
+		near(t, dots[i], dot, scaleDot, dim, "%s: DotRows", what)
+		near(t, squares[i], squared, scaleSquared, dim, "%s: SquaredL2Rows", what)
 		// The bits are the same whatever function computes them.
 		if got := Dot(q, row); got != dots[i] {
 			t.Errorf("%s: Dot %v, DotRows %v", what, got, dots[i])

@@ -46,8 +46,8 @@ type gemmCase[T Float] struct {
 	a, b, c        []T
 }
 
-func newGemmCase[T Float](t *testing.T, rng *rand.Rand, m, n, k int) gemmCase[T] {
-	g := gemmCase[T]{transA: rng.IntN(2) == 1, transB: rng.IntN(2) == 1, m: m, n: n, k: k}
+func newGemmCase[T Float](t *testing.T, rng *rand.Rand, m, n, k int) *gemmCase[T] {
+	g := &gemmCase[T]{transA: rng.IntN(2) == 1, transB: rng.IntN(2) == 1, m: m, n: n, k: k}
 	scalars := []T{0, 1, 1, 1, -1, 0.5, 2.25}
 	g.alpha, g.beta = scalars[rng.IntN(len(scalars))], scalars[rng.IntN(len(scalars))]
 	matrix := func(trans bool, rows, cols int) (int, []T) {
@@ -67,21 +67,18 @@ func newGemmCase[T Float](t *testing.T, rng *rand.Rand, m, n, k int) gemmCase[T]
 	return g
 }
 
-func (g gemmCase[T]) String() string {
+func (g *gemmCase[T]) String() string {
 	return fmt.Sprintf("transA %v transB %v m %d n %d k %d alpha %v beta %v lda %d ldb %d ldc %d", g.transA, g.transB, g.m, g.n, g.k, g.alpha, g.beta, g.lda, g.ldb, g.ldc)
 }
 
-func (g gemmCase[T]) check(t *testing.T, threads int) {
+func (g *gemmCase[T]) check(t *testing.T, threads int) {
 	t.Helper()
 	want, scale := gemmOracle(g.transA, g.transB, g.m, g.n, g.k, g.alpha, g.a, g.lda, g.b, g.ldb, g.beta, g.c, g.ldc)
 	before := slices.Clone(g.c)
 	GemmParallel(threads, g.transA, g.transB, g.m, g.n, g.k, g.alpha, g.a, g.lda, g.b, g.ldb, g.beta, g.c, g.ldc)
 	for i := range g.m {
 		for j := range g.n {
-			near(t, fmt.Sprintf("%v: (%d,%d)", g, i, j), g.c[i*g.ldc+j], want[i*g.n+j], scale[i*g.n+j], g.k)
-			if t.Failed() {
-				t.FailNow()
-			}
+			near(t, g.c[i*g.ldc+j], want[i*g.n+j], scale[i*g.n+j], g.k, "%v: (%d,%d)", g, i, j)
 		}
 		if g.n > 0 && i+1 < g.m && !slices.Equal(g.c[i*g.ldc+g.n:(i+1)*g.ldc], before[i*g.ldc+g.n:(i+1)*g.ldc]) {
 			t.Fatalf("%v: wrote between the rows of C", g)

@@ -66,16 +66,20 @@ func guarded[T Float](t *testing.T, rng *rand.Rand, n int) []T {
 	return s
 }
 
-// near fails the test unless got is within a few roundings of want, scale being the sum of the magnitudes that were
-// added up.
-func near[T Float](t *testing.T, what string, got T, want, scale float64, terms int) {
-	t.Helper()
+// isNear tells whether got is within a few roundings of want, scale being the sum of the magnitudes that were added up.
+func isNear[T Float](got T, want, scale float64, terms int) bool {
 	eps := 0x1p-23
 	if _, ok := any(got).(float64); ok {
 		eps = 0x1p-52
 	}
-	if math.IsNaN(want) != math.IsNaN(float64(got)) || math.Abs(float64(got)-want) > eps*(4+float64(terms))*scale+1e-37 {
-		t.Errorf("%s: got %v, want %v (scale %g)", what, got, want, scale)
+	return math.IsNaN(want) == math.IsNaN(float64(got)) && !(math.Abs(float64(got)-want) > eps*(4+float64(terms))*scale+1e-37)
+}
+
+// near ends the test unless got isNear want.
+func near[T Float](t *testing.T, got T, want, scale float64, terms int, format string, args ...any) {
+	t.Helper()
+	if !isNear(got, want, scale, terms) {
+		t.Fatalf("%s: got %v, want %v (scale %g)", fmt.Sprintf(format, args...), got, want, scale)
 	}
 }
 

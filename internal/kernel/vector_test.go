@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -23,14 +22,14 @@ func testVectors[T Float](t *testing.T) {
 		alpha := T(rng.NormFloat64())
 		Axpy(alpha, x, y)
 		for i := range y {
-			near(t, fmt.Sprintf("Axpy %d of %d", i, n), y[i], float64(before[i])+float64(alpha)*float64(x[i]), math.Abs(float64(before[i]))+math.Abs(float64(alpha*x[i])), 1)
+			near(t, y[i], float64(before[i])+float64(alpha)*float64(x[i]), math.Abs(float64(before[i]))+math.Abs(float64(alpha*x[i])), 1, "Axpy %d of %d", i, n)
 		}
 		var sum, scale float64
 		for _, v := range x {
 			sum += float64(v)
 			scale += math.Abs(float64(v))
 		}
-		near(t, fmt.Sprintf("Sum of %d", n), Sum(x), sum, scale, n)
+		near(t, Sum(x), sum, scale, n, "Sum of %d", n)
 		Scale(alpha, x)
 		for i := range x {
 			if x[i] != alpha*source[i] {
