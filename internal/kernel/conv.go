@@ -83,15 +83,23 @@ type convPlan struct {
 	targetBlocks, targetH, targetW int
 	sourceStep, targetStep         int // pixels from one position to the next
 	filter                         int // values of the weights of one target block
+	shape                          ConvShape
+	sourceChannels                 int
 	regions                        []convRegion
+	tapCount                       int // in all regions that hold theirs
 }
+
+// maxPlanTaps is the number of taps that a plan holds in its regions; beyond that, which only very large windows reach,
+// regions have theirs listed when they are worked on.
+const maxPlanTaps = 1 << 16
 
 // convRegion is a rectangle of positions that all see the same taps of the window.
 type convRegion struct {
 	y, x   int // first target pixel
 	sy, sx int // the source pixel of the first position, before a tap's offset: it may lie outside
 	ny, nx int
-	taps   []convTap
+	ty, tx []convOffset // taps of the window, by axis
+	taps   []convTap    // nil where the plan would become too large
 }
 
 // convTap is one tap of the window on one block of the source. The assembly knows its layout.
@@ -125,19 +133,19 @@ func NewConv(s ConvShape) *Conv {
 
 	c.forward = convPlan{
 		sourceBlocks: c.inBlocks, sourceH: s.H, sourceW: s.W, targetBlocks: c.outBlocks, targetH: c.oh, targetW: c.ow,
-		sourceStep: s.Stride, targetStep: 1, filter: c.inBlocks * c.filterSize,
+		sourceStep: s.Stride, targetStep: 1, filter: c.inBlocks * c.filterSize, shape: s, sourceChannels: s.In,
 	}
 	offsets := make([]convOffset, s.Kernel)
 	for k := range offsets {
 		offsets[k] = convOffset{k, k*s.Dilation - s.Pad}
 	}
-	c.forward.add(s, s.In, 0, 0, convLine(c.oh, s.H, s.Stride, offsets), convLine(c.ow, s.W, s.Stride, offsets))
+	c.forward.add(0, 0, convLine(c.oh, s.H, s.Stride, offsets), convLine(c.ow, s.W, s.Stride, offsets))
 
 	// Input pixel r + stride*j takes its gradient from the outputs j + (r + pad - k*dilation) / stride of the taps k for
 	// which that is a whole number: each remainder r is a convolution of its own, over the outputs one by one.
 	c.backward = convPlan{
 		sourceBlocks: c.outBlocks, sourceH: c.oh, sourceW: c.ow, targetBlocks: c.inBlocks, targetH: s.H, targetW: s.W,
-		sourceStep: 1, targetStep: s.Stride, filter: c.outBlocks * c.filterSize,
+		sourceStep: 1, targetStep: s.Stride, filter: c.outBlocks * c.filterSize, shape: s, sourceChannels: s.Out,
 	}
 	phase := func(r int) []convOffset {
 		var offsets []convOffset
@@ -150,7 +158,7 @@ func NewConv(s ConvShape) *Conv {
 	}
 	for ry := range min(s.Stride, s.H) {
 		for rx := range min(s.Stride, s.W) {
-			c.backward.add(s, s.Out, ry, rx,
+			c.backward.add(ry, rx,
 				convLine((s.H-ry+s.Stride-1)/s.Stride, c.oh, 1, phase(ry)),
 				convLine((s.W-rx+s.Stride-1)/s.Stride, c.ow, 1, phase(rx)))
 		}
@@ -204,28 +212,38 @@ func convLine(positions, size, step int, offsets []convOffset) []convSegment {
 }
 
 // add appends the regions of one phase, whose first target pixel is (ry, rx).
-func (p *convPlan) add(s ConvShape, channels, ry, rx int, lines, columns []convSegment) {
+func (p *convPlan) add(ry, rx int, lines, columns []convSegment) {
 	for _, v := range lines {
 		for _, h := range columns {
 			r := convRegion{
 				y: ry + v.from*p.targetStep, x: rx + h.from*p.targetStep,
 				sy: v.from * p.sourceStep, sx: h.from * p.sourceStep,
-				ny: v.n, nx: h.n,
+				ny: v.n, nx: h.n, ty: v.taps, tx: h.taps,
 			}
-			for b := range p.sourceBlocks {
-				for _, ty := range v.taps {
-					for _, tx := range h.taps {
-						r.taps = append(r.taps, convTap{
-							source:   4 * BlockChannels * ((b*p.sourceH+ty.offset)*p.sourceW + tx.offset),
-							weights:  4 * BlockChannels * BlockChannels * ((b*s.Kernel+ty.tap)*s.Kernel + tx.tap),
-							channels: min(BlockChannels, channels-b*BlockChannels),
-						})
-					}
-				}
+			if count := p.sourceBlocks * len(r.ty) * len(r.tx); p.tapCount+count <= maxPlanTaps {
+				p.tapCount += count
+				r.taps = p.list(&r, make([]convTap, 0, count))
 			}
 			p.regions = append(p.regions, r)
 		}
 	}
+}
+
+// list appends the taps of a region in the order of summation.
+func (p *convPlan) list(r *convRegion, taps []convTap) []convTap {
+	const b = BlockChannels
+	for block := range p.sourceBlocks {
+		for _, ty := range r.ty {
+			for _, tx := range r.tx {
+				taps = append(taps, convTap{
+					source:   4 * b * ((block*p.sourceH+ty.offset)*p.sourceW + tx.offset),
+					weights:  4 * b * b * ((block*p.shape.Kernel+ty.tap)*p.shape.Kernel + tx.tap),
+					channels: min(b, p.sourceChannels-block*b),
+				})
+			}
+		}
+	}
+	return taps
 }
 
 // Shape returns the shape that the convolution was made for.
@@ -383,42 +401,60 @@ func (p *convPlan) run(threads, n int, job convJob) {
 func (p *convPlan) work(job *convJob, n0, n1, g0, g1 int) {
 	maxPixels, maxBlocks := convTileSize()
 	t := convTile{job: job, plan: p}
+	group := func(g int) {
+		t.block = g * maxBlocks
+		t.blocks = min(maxBlocks, p.targetBlocks-t.block)
+	}
+	// plane works on the current region of one image.
+	plane := func(i int) {
+		r := t.r
+		if r.nx >= min(r.ny, maxPixels) {
+			for y := range r.ny {
+				eachTile(r.nx, maxPixels, func(from, count int) { t.pixels(i, y, from, count, 0, 1, 0) })
+			}
+			return
+		}
+		for x := range r.nx {
+			eachTile(r.ny, maxPixels, func(from, count int) { t.pixels(i, from, x, count, 1, 0, 0) })
+		}
+	}
 	// Rows and columns of a few pixels would leave the registers half empty: such tiles run through the images.
 	through := func(r *convRegion) bool { return max(r.nx, r.ny) < 5 && n1-n0 > max(r.nx, r.ny) }
 	for i := n0; i < n1; i++ {
 		for g := g0; g < g1; g++ {
-			block := g * maxBlocks
-			t.block, t.blocks = block, min(maxBlocks, p.targetBlocks-block)
+			group(g)
 			for j := range p.regions {
-				r := &p.regions[j]
-				if through(r) {
-					continue
-				}
-				t.r = r
-				if r.nx >= min(r.ny, maxPixels) {
-					for y := range r.ny {
-						eachTile(r.nx, maxPixels, func(from, count int) { t.pixels(i, y, from, count, 0, 1, 0) })
-					}
-				} else {
-					for x := range r.nx {
-						eachTile(r.ny, maxPixels, func(from, count int) { t.pixels(i, from, x, count, 1, 0, 0) })
-					}
+				if t.r = &p.regions[j]; t.r.taps != nil && !through(t.r) {
+					plane(i)
 				}
 			}
 		}
 	}
+	// The other regions one by one, each for all images.
+	var listed convRegion
+	var taps []convTap
 	for j := range p.regions {
-		r := &p.regions[j]
-		if !through(r) {
+		t.r = &p.regions[j]
+		if t.r.taps != nil && !through(t.r) {
 			continue
 		}
-		t.r = r
+		if t.r.taps == nil {
+			taps = p.list(t.r, taps[:0])
+			listed = *t.r
+			listed.taps = taps
+			t.r = &listed
+		}
 		for g := g0; g < g1; g++ {
-			block := g * maxBlocks
-			t.block, t.blocks = block, min(maxBlocks, p.targetBlocks-block)
+			group(g)
+			if !through(t.r) {
+				for i := n0; i < n1; i++ {
+					plane(i)
+				}
+				continue
+			}
 			eachTile(n1-n0, maxPixels, func(from, count int) {
-				for y := range r.ny {
-					for x := range r.nx {
+				for y := range t.r.ny {
+					for x := range t.r.nx {
 						t.pixels(n0+from, y, x, count, 0, 0, 1)
 					}
 				}

@@ -70,6 +70,7 @@ func TestConv(t *testing.T) {
 		}
 		testConv(t, rng, ConvShape{20, 40, 4, 4, 3, 1, 1, 1}, 31)
 		testConv(t, rng, ConvShape{16, 16, 3, 3, 3, 1, 1, 1}, 40)
+		testConv(t, rng, ConvShape{18, 2, 21, 21, 13, 1, 12, 1}, 2) // more taps than a plan holds
 		for range rounds {
 			s, n := randomConvShape(rng)
 			testConv(t, rng, s, n)
