@@ -93,7 +93,7 @@ var recipes = []recipe{
 		summary: "the default in small, for a first look within seconds",
 		size:    32, dim: 64,
 		net:     func(size, dim int) embedder.Architecture { return residualNet(size, dim, 16, 32, 64) },
-		minutes: 0.25, batch: 128, learningRate: 0.12, learningRateBatch: 256,
+		minutes: 0.25, batch: 128, learningRate: 0.12, learningRateBatch: 128,
 		options: Options{
 			Loss: LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, Views: twoViews,
 			Schedule: OneCycle, WarmUp: 0.1, Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4,
