@@ -87,6 +87,7 @@ type convPlan struct {
 	sourceChannels                 int
 	regions                        []convRegion
 	tapCount                       int // in all regions that hold theirs
+	work                           int // multiply-adds for one image
 }
 
 // maxPlanTaps is the number of taps that a plan holds in its regions; beyond that, which only very large windows reach,
@@ -133,7 +134,7 @@ func NewConv(s ConvShape) *Conv {
 
 	c.forward = convPlan{
 		sourceBlocks: c.inBlocks, sourceH: s.H, sourceW: s.W, targetBlocks: c.outBlocks, targetH: c.oh, targetW: c.ow,
-		sourceStep: s.Stride, targetStep: 1, filter: c.inBlocks * c.filterSize, shape: s, sourceChannels: s.In,
+		sourceStep: s.Stride, targetStep: 1, filter: c.inBlocks * c.filterSize, shape: s, sourceChannels: s.In, work: c.work(),
 	}
 	offsets := make([]convOffset, s.Kernel)
 	for k := range offsets {
@@ -145,7 +146,7 @@ func NewConv(s ConvShape) *Conv {
 	// which that is a whole number: each remainder r is a convolution of its own, over the outputs one by one.
 	c.backward = convPlan{
 		sourceBlocks: c.outBlocks, sourceH: c.oh, sourceW: c.ow, targetBlocks: c.inBlocks, targetH: s.H, targetW: s.W,
-		sourceStep: 1, targetStep: s.Stride, filter: c.outBlocks * c.filterSize, shape: s, sourceChannels: s.Out,
+		sourceStep: 1, targetStep: s.Stride, filter: c.outBlocks * c.filterSize, shape: s, sourceChannels: s.Out, work: c.work(),
 	}
 	phase := func(r int) []convOffset {
 		var offsets []convOffset
@@ -244,6 +245,11 @@ func (p *convPlan) list(r *convRegion, taps []convTap) []convTap {
 		}
 	}
 	return taps
+}
+
+// work returns the number of multiply-adds for one image.
+func (c *Conv) work() int {
+	return c.shape.In * c.shape.Out * c.taps() * c.oh * c.ow
 }
 
 // Shape returns the shape that the convolution was made for.
@@ -389,16 +395,16 @@ func (p *convPlan) run(threads, n int, job convJob) {
 	}
 	_, maxBlocks := convTileSize()
 	groups := (p.targetBlocks + maxBlocks - 1) / maxBlocks
-	threads = Threads(threads)
+	threads = worthwhile(threads, n*p.work)
 	if n >= threads {
-		ParallelRanges(threads, n, func(_, from, to int) { p.work(&job, from, to, 0, groups) })
+		ParallelRanges(threads, n, func(_, from, to int) { p.compute(&job, from, to, 0, groups) })
 		return
 	}
-	Parallel(threads, n*groups, func(i int) { p.work(&job, i/groups, i/groups+1, i%groups, i%groups+1) })
+	Parallel(threads, n*groups, func(i int) { p.compute(&job, i/groups, i/groups+1, i%groups, i%groups+1) })
 }
 
-// work computes images [n0, n1) of groups [g0, g1) of target blocks.
-func (p *convPlan) work(job *convJob, n0, n1, g0, g1 int) {
+// compute computes images [n0, n1) of groups [g0, g1) of target blocks.
+func (p *convPlan) compute(job *convJob, n0, n1, g0, g1 int) {
 	maxPixels, maxBlocks := convTileSize()
 	t := convTile{job: job, plan: p}
 	group := func(g int) {
@@ -572,6 +578,7 @@ func (c *Conv) BackwardWeights(threads, n int, x, dy, dw []float32) {
 		}
 		return scratch[(group-1)*c.weightLen:][:c.weightLen]
 	}
+	threads = worthwhile(threads, n*c.work())
 	ParallelRanges(threads, groups*pairs, func(_, from, to int) {
 		var w convWeightsTile
 		for i := from; i < to; i++ {

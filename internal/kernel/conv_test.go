@@ -293,6 +293,21 @@ func TestConvPanics(t *testing.T) {
 	}
 }
 
+func ExampleConv() {
+	// One 3x3 window of ones over one channel of 4x4 ones, padded: the outputs count the pixels that the window sees.
+	conv := NewConv(ConvShape{In: 1, Out: 1, H: 4, W: 4, Kernel: 3, Stride: 1, Pad: 1, Dilation: 1})
+	ones := slices.Repeat([]float32{1}, 16)
+	x, y := make([]float32, conv.InputLen(1)), make([]float32, conv.OutputLen(1))
+	weights := make([]float32, conv.WeightsLen())
+	Block(1, 1, 16, ones, x)
+	conv.PackWeights(ones[:9], weights)
+	conv.Forward(1, 1, x, weights, y, ConvEpilogue{})
+	plain := make([]float32, 16)
+	Unblock(1, 1, 16, y, plain)
+	fmt.Println(plain)
+	// Output: [4 6 6 4 6 9 9 6 6 9 9 6 4 6 6 4]
+}
+
 func TestConvNoImages(t *testing.T) {
 	c := NewConv(ConvShape{In: 3, Out: 5, H: 5, W: 5, Kernel: 3, Stride: 1, Pad: 1, Dilation: 1})
 	w := make([]float32, c.WeightsLen())

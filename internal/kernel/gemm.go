@@ -26,10 +26,7 @@ func Gemm[T Float](transA, transB bool, m, n, k int, alpha T, a []T, lda int, b 
 // whole rows or of whole columns, one for each thread.
 func GemmParallel[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
 	checkGemm(transA, transB, m, n, k, len(a), lda, len(b), ldb, len(c), ldc)
-	threads = Threads(threads)
-	if work := m * n * k; threads > 1 && work/threads < gemmSplitWork {
-		threads = max(1, work/gemmSplitWork)
-	}
+	threads = worthwhile(threads, m*n*k)
 	if threads == 1 {
 		gemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 		return
@@ -58,9 +55,6 @@ func GemmParallel[T Float](threads int, transA, transB bool, m, n, k int, alpha 
 		gemm(transA, transB, m, to-from, k, alpha, a, lda, b[min(col, len(b)):], ldb, beta, c[from:], ldc)
 	})
 }
-
-// gemmSplitWork is the number of multiply-adds that makes another thread worth its start.
-const gemmSplitWork = 1 << 17
 
 func gemm[T Float](transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
 	if m == 0 || n == 0 {

@@ -7,9 +7,12 @@ import (
 	"testing"
 )
 
-// forEachPath runs the test once for each code path of this processor.
+// forEachPath runs the test once for each code path of this processor, with as many threads as are asked for however
+// little they have to do.
 func forEachPath(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
+	defer func(work int) { threadWork = work }(threadWork)
+	threadWork = 1
 	before := Name()
 	defer func() {
 		if err := choose(before); err != nil {

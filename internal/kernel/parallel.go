@@ -14,6 +14,14 @@ func Threads(n int) int {
 	return runtime.GOMAXPROCS(0)
 }
 
+// worthwhile returns how many of so many threads are worth their start for a number of multiply-adds.
+func worthwhile(threads, work int) int {
+	return max(1, min(Threads(threads), work/threadWork))
+}
+
+// threadWork is the number of multiply-adds that is worth a thread's start: some 20 microseconds. Tests lower it.
+var threadWork = 1 << 20
+
 // Parallel calls fn(i) once for each i in [0, n) and returns when all calls have returned. The indices are cut into
 // at most [Threads](threads) runs of neighbours whose lengths differ by at most one, each run is worked off in rising
 // order by one goroutine, and the first run by the caller's own. Which goroutine gets which index depends on threads
