@@ -64,3 +64,12 @@ func (r pixelRows) block(from, to int, scratch []float32) []float32 {
 	})
 	return scratch[:(to-from)*PixelDim]
 }
+
+// Subset returns the images at the given positions.
+func (p *Pixels) Subset(positions []int) *Pixels {
+	out := NewPixels(len(positions))
+	for i, at := range positions {
+		copy(out.data[i*PixelDim:][:PixelDim], p.data[at*PixelDim:][:PixelDim])
+	}
+	return out
+}

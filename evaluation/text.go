@@ -38,6 +38,16 @@ func WriteText(w io.Writer, r *Report, width int) error {
 	return err
 }
 
+// WriteSummary renders the first part of what WriteText does: the measures with their intervals beside chance and
+// baselines.
+func WriteSummary(w io.Writer, r *Report) error {
+	var b strings.Builder
+	r.writeHead(&b)
+	r.writeScores(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
 func (r *Report) writeHead(b *strings.Builder) {
 	distance := "Euclidean distance"
 	if r.Metric == index.Cosine {

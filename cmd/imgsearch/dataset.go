@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"imgsearch/dataset"
+)
+
+func newDataset(s *streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dataset",
+		Short: "Fetch a data set, or describe one",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newDatasetGet(s), newDatasetInfo(s))
+	return cmd
+}
+
+func newDatasetGet(s *streams) *cobra.Command {
+	var o dataset.GetOptions
+	cmd := &cobra.Command{
+		Use:   "get cifar10",
+		Short: "Download CIFAR-10 and check it",
+		Long: `Download the published CIFAR-10 binary archive (170 MB), check its images against their published SHA-256 sums and
+keep it where the name cifar10 finds it. An interrupted download goes on where it stopped.`,
+		Example: `  imgsearch dataset get cifar10
+  imgsearch dataset get cifar10 --from cifar-10-binary.tar.gz`,
+		ValidArgs: []string{"cifar10"},
+		Args:      cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] != "cifar10" {
+				return usagef("data set %q cannot be fetched: cifar10 is the only one", args[0])
+			}
+			bar := startCounter(s, "fetching", true)
+			o.Progress = func(done, total int64) { bar.set(int(done), int(total)) }
+			path, err := dataset.Get(cmd.Context(), o)
+			bar.finish()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(s.out, path)
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.From, "from", "", "take this archive `FILE` instead of downloading")
+	flags.StringVar(&o.Dir, "dir", "", "folder to put it in (default: where the name cifar10 looks)")
+	flags.StringVar(&o.URL, "url", "", "address to download from (default: "+dataset.CIFAR10URL+")")
+	cmd.MarkFlagsMutuallyExclusive("from", "url")
+	return cmd
+}
+
+// datasetInfo is what "dataset info" prints.
+type datasetInfo struct {
+	Name        string                `json:"name"`
+	Images      int                   `json:"images"`
+	Labels      map[dataset.Label]int `json:"labels"`
+	Parts       map[string]int        `json:"parts,omitempty"`
+	Ignored     int                   `json:"ignored_files"`
+	Fingerprint string                `json:"fingerprint"`
+}
+
+func newDatasetInfo(s *streams) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "info D...",
+		Short:   "Count the images and labels of a data set",
+		Example: "  imgsearch dataset info photos/\n  imgsearch dataset info sample:train",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runDatasetInfo(cmd.Context(), s, args, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func runDatasetInfo(ctx context.Context, s *streams, names []string, asJSON bool) error {
+	ds, err := dataset.OpenAll(ctx, names, dataset.Options{})
+	if err != nil {
+		return err
+	}
+	defer ds.Close()
+	skipped := reportProblems(s, ds)
+	info := datasetInfo{
+		Name: ds.Name(), Images: ds.Len(), Ignored: dataset.Ignored(ds),
+		Labels: make(map[dataset.Label]int), Parts: make(map[string]int),
+	}
+	for i := range ds.Len() {
+		entry := ds.Entry(i)
+		info.Labels[entry.Label]++
+		if entry.Split != "" {
+			info.Parts[entry.Split]++
+		}
+	}
+	if info.Fingerprint, err = dataset.Fingerprint(ctx, ds); err != nil {
+		return err
+	}
+	if asJSON {
+		err = printJSON(s.out, info)
+	} else {
+		err = printDatasetInfo(s, info)
+	}
+	if err == nil && skipped > 0 {
+		return incompleteError{skipped, "file"}
+	}
+	return err
+}
+
+func printDatasetInfo(s *streams, info datasetInfo) error {
+	keyValues(s.out, "name", info.Name, "images", thousands(info.Images), "ignored files", thousands(info.Ignored),
+		"fingerprint", info.Fingerprint)
+	for _, part := range slices.Sorted(maps.Keys(info.Parts)) {
+		keyValues(s.out, "part "+part, thousands(info.Parts[part]))
+	}
+	fmt.Fprintln(s.out)
+	printLabels(s, info.Labels)
+	return nil
+}

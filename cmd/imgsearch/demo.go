@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"imgsearch/atlas"
+	"imgsearch/dataset"
+	"imgsearch/evaluation"
+	"imgsearch/search"
+	"imgsearch/training"
+)
+
+// The demo trains on the sample's training part and asks with its test part.
+const (
+	demoData    = "sample:train"
+	demoQueries = "sample:test"
+	demoPreset  = "tiny"
+	demoMinutes = 0.25
+	demoRows    = 10
+)
+
+func newDemo(s *streams) *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "See the whole way on built-in images: train, index, query, measure",
+		Long: `Train a small encoder for some seconds on CIFAR-10 images that are built in, index them, ask for the neighbours of
+images that it has not seen, and measure how often neighbours share their label.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), s, dir) },
+	}
+	cmd.Flags().StringVar(&dir, "dir", "imgsearch-demo", "`FOLDER` for the files that the demo writes; those of an earlier demo are replaced")
+	return cmd
+}
+
+func runDemo(ctx context.Context, s *streams, dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	encoderFile := filepath.Join(dir, "demo.encoder")
+	indexFile := filepath.Join(dir, "demo.imgsearch")
+	sheetFile := filepath.Join(dir, "neighbours.png")
+	if err := os.Remove(indexFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+
+	fmt.Fprintf(s.out, "1. Train an encoder on %s, without labels\n", demoData)
+	o, err := training.PresetByName(demoPreset)
+	if err != nil {
+		return err
+	}
+	o.Out, o.Overwrite, o.Minutes, o.Seed, o.Program = encoderFile, true, demoMinutes, 1, "imgsearch "+version()
+	result, err := train(ctx, s, o, []string{demoData})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "   %s steps of %d images in %.0f s, loss %.3f\n\n", thousands(result.Steps), result.Batch, result.Elapsed.Seconds(), result.Loss)
+
+	fmt.Fprintf(s.out, "2. Embed the images and index them\n")
+	c, err := search.Create(indexFile, search.CreateOptions{Encoder: result.Encoder})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ds, err := dataset.Open(ctx, demoData, dataset.Options{})
+	if err != nil {
+		return err
+	}
+	defer ds.Close()
+	added, err := addImages(ctx, s, c, ds, search.AddOptions{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "   %s in %.1f s\n\n", count(added.Images, "image"), added.Seconds)
+
+	fmt.Fprintf(s.out, "3. Ask for the neighbours of images of %s\n", demoQueries)
+	if err := demoSheet(ctx, s, c, sheetFile); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "\n4. Measure how often neighbours share the query's label\n")
+	report, _, err := evaluate(ctx, s, c, evalFlags{queries: []string{demoQueries}, baselines: true, seed: 1})
+	if err != nil {
+		return err
+	}
+	if err := evaluation.WriteSummary(s.out, report); err != nil {
+		return err
+	}
+	return demoEnd(s, sheetFile, encoderFile, indexFile)
+}
+
+// demoSheet queries with a few images, one of each class, and draws them with their neighbours.
+func demoSheet(ctx context.Context, s *streams, c *search.Collection, path string) error {
+	ds, err := dataset.Open(ctx, demoQueries, dataset.Options{})
+	if err != nil {
+		return err
+	}
+	defer ds.Close()
+	f := queryFlags{k: 10}
+	var questions []question
+	var answers []answer
+	seen := make(map[dataset.Label]bool)
+	for i := 0; i < ds.Len() && len(questions) < demoRows; i++ {
+		entry := ds.Entry(i)
+		if seen[entry.Label] {
+			continue
+		}
+		seen[entry.Label] = true
+		sample, err := ds.Read(ctx, i)
+		if err != nil {
+			return err
+		}
+		q := question{name: entry.Source, sample: &sample, entry: entry}
+		neighbors, err := f.ask(ctx, c, q)
+		if err != nil {
+			return err
+		}
+		questions, answers = append(questions, q), append(answers, answer{Query: q.name, Neighbors: neighbors})
+	}
+	if err := f.printTable(ctx, s, c, questions[0], answers[0], true); err != nil {
+		return err
+	}
+	rows, err := sheetRows(ctx, c, questions, answers)
+	if err != nil {
+		return err
+	}
+	_, err = atlas.SaveSheets(ctx, path, rows, atlas.SheetOptions{Title: "imgsearch demo", Subtitle: "queries of " + demoQueries + " and their nearest neighbours"})
+	return err
+}
+
+// demoEnd names the files and what to try next.
+func demoEnd(s *streams, sheet, encoder, index string) error {
+	_, err := fmt.Fprintf(s.out, `
+Files:
+  %s   queries and their neighbours: look at it
+  %s     the encoder, with its run record beside it
+  %s   the collection: images, embeddings, graph
+
+Try next:
+  imgsearch query --id 17 --index %s --sheet 17.png
+  imgsearch index PHOTOS --index photos.imgsearch      (a folder of yours, with the encoder that is built in)
+  imgsearch train --data PHOTOS --minutes 10 --out photos.encoder
+`, sheet, encoder, index, index)
+	return err
+}
