@@ -1,6 +1,7 @@
 package evaluation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -17,7 +18,8 @@ const (
 	queryBlock   = 128
 	// queryChunk bounds the number of queries whose candidates are kept at once.
 	queryChunk = 8192
-	// spareCandidates are kept beyond k where the distances of the matrix product are not the last word.
+	// spareCandidates are kept beyond k, because the values of the matrix product are not the last word on the order:
+	// for L2 the distance is measured again, for the cosine different products may round to one distance.
 	spareCandidates = 16
 )
 
@@ -132,10 +134,7 @@ func (s *scan) run(ctx context.Context, k int) ([][]candidate, error) {
 	n, _ := s.queries.size()
 	size, dim := s.gallery.size()
 	k = min(k, size)
-	kept := k
-	if s.measure != nil {
-		kept = min(k+spareCandidates, size)
-	}
+	kept := min(k+spareCandidates, size)
 	byRank, ranks := rankIDs(s.ids)
 	norms := s.norms()
 	out := make([][]candidate, n)
@@ -229,20 +228,9 @@ func (s *scan) finish(q int, keys []uint64, byRank []int32, k int) []candidate {
 			list[i].distance = s.measure(q, int(at))
 		}
 	}
-	if s.measure != nil {
-		slices.SortFunc(list, func(a, b candidate) int {
-			switch {
-			case a.distance < b.distance:
-				return -1
-			case a.distance > b.distance:
-				return 1
-			case s.ids[a.at] < s.ids[b.at]:
-				return -1
-			default:
-				return 1
-			}
-		})
-	}
+	slices.SortFunc(list, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(s.ids[a.at], s.ids[b.at]))
+	})
 	return slices.Clip(list[:min(k, len(list))])
 }
 
