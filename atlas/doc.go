@@ -4,6 +4,9 @@
 // its label is the query's. [SaveSheets] writes them as PNG files, over several pages where one would be too large.
 // [Terminal] shows a small picture in a terminal that [Detect] found able to.
 //
+// [TSNE] lays the images out on a plane, like beside like, from lists of neighbours; [PrincipalStart] gives it the place to
+// begin.
+//
 // Nothing here knows of collections or encoders: the pictures and texts come from the caller. The functions keep nothing
 // that they are given and may be called from several goroutines at once.
 package atlas
