@@ -346,6 +346,44 @@ func TestReaderAndCommit(t *testing.T) {
 	unlocking.Wait()
 }
 
+// Views that overlap without end do not keep a commit from its turn.
+func TestCommitGetsItsTurn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.imgsearch")
+	s := create(t, path)
+	reader := open(t, path, Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				err := reader.View(context.Background(), func(*View) error {
+					time.Sleep(2 * time.Millisecond)
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	m := newModel()
+	start := time.Now()
+	for i := range uint64(5) {
+		if err := m.step(rand.New(rand.NewPCG(4, i)))(s); err != nil {
+			t.Error(err)
+		}
+	}
+	took := time.Since(start)
+	cancel()
+	group.Wait()
+	if took > 10*time.Second {
+		t.Errorf("five commits took %v", took)
+	}
+	if err := m.compare(reader); err != nil {
+		t.Error(err)
+	}
+}
+
 // A reader in the middle of another process's commits sees whole states, each later than the one before.
 func TestReaderBesideWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.imgsearch")

@@ -60,6 +60,39 @@ func (s *session) end() error {
 	return removeLocked(f)
 }
 
+// A lock file's first byte says whether its holder wants to commit, for the readers that would else keep it waiting; the
+// rest names the holder.
+const (
+	idleMark   = ' '
+	commitMark = '!'
+)
+
+// committing tells readers to let a commit pass, or that it has. Without it they would only be less polite, so errors do
+// not matter.
+func (s *session) committing(yes bool) {
+	mark := byte(idleMark)
+	if yes {
+		mark = commitMark
+	}
+	_, _ = s.file.WriteAt([]byte{mark}, 0)
+}
+
+// commitWaits reports whether the writer of the collection at path wants to commit.
+func commitWaits(path string) bool {
+	f, err := os.Open(path + lockSuffix)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var mark [1]byte
+	if _, err := f.ReadAt(mark[:], 0); err != nil || mark[0] != commitMark {
+		return false
+	}
+	// A killed writer leaves its mark, but not its lock.
+	free, err := tryLock(f, false)
+	return err == nil && !free
+}
+
 // writeHolder notes who holds the lock. It is for people: nothing depends on it, so a full disk does not matter.
 func writeHolder(f *os.File) {
 	host, err := os.Hostname()
@@ -67,7 +100,7 @@ func writeHolder(f *os.File) {
 		host = "this machine"
 	}
 	_ = f.Truncate(0)
-	_, _ = f.WriteAt(fmt.Appendf(nil, "%s, process %d on %s, writing since %s\n", filepath.Base(os.Args[0]), os.Getpid(), host,
+	_, _ = f.WriteAt(fmt.Appendf(nil, " %s, process %d on %s, writing since %s\n", filepath.Base(os.Args[0]), os.Getpid(), host,
 		time.Now().Format("2006-01-02 15:04:05")), 0)
 }
 
@@ -75,6 +108,7 @@ func writeHolder(f *os.File) {
 func readHolder(f *os.File) string {
 	b, err := io.ReadAll(io.LimitReader(f, 300))
 	line, _, _ := strings.Cut(strings.ToValidUTF8(string(b), "?"), "\n")
+	line = strings.TrimLeft(line, string([]rune{idleMark, commitMark}))
 	if err != nil || line == "" {
 		return "held by another process"
 	}

@@ -19,14 +19,16 @@ type Options struct {
 	// Write opens for changes. Default: for reading.
 	Write bool
 	// Wait is how long a View waits for another process's commit to end, and a commit for other processes' Views.
-	// 0 means 2 seconds for a View and 30 for a commit; a negative value means not at all.
+	// 0 means 5 seconds for a View and 30 for a commit; a negative value means not at all.
 	Wait time.Duration
 }
 
 const (
-	viewWait   = 2 * time.Second
+	viewWait   = 5 * time.Second
 	commitWait = 30 * time.Second
 	lockPoll   = 2 * time.Millisecond
+	// yieldAfter is how long Views that overlap may keep the shared lock before new ones let a commit pass.
+	yieldAfter = 50 * time.Millisecond
 )
 
 // Store is an open collection. Its methods may be called from several goroutines at once.
@@ -40,6 +42,8 @@ type Store struct {
 
 	mu      sync.Mutex // guards what follows
 	views   int
+	idle    sync.Cond // views became 0
+	yielded time.Time // when the shared lock was taken, or a look showed that no commit waits
 	closed  bool
 	file    *os.File
 	mapping []byte
@@ -55,11 +59,17 @@ func Open(path string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open collection: %w", err)
 	}
-	s := &Store{path: path, options: options}
+	s := newStore(path, options)
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, errors.Join(err, s.Close()))
 	}
 	return s, nil
+}
+
+func newStore(path string, options Options) *Store {
+	s := &Store{path: path, options: options}
+	s.idle.L = &s.mu
+	return s
 }
 
 func resolve(path string) (string, error) {
@@ -193,6 +203,13 @@ func (s *Store) View(ctx context.Context, fn func(v *View) error) error {
 func (s *Store) begin(ctx context.Context) (*state, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.views > 0 && !s.options.Write && time.Since(s.yielded) > yieldAfter {
+		if !commitWaits(s.path) {
+			s.yielded = time.Now()
+			break
+		}
+		s.idle.Wait()
+	}
 	if s.closed {
 		return nil, ErrClosed
 	}
@@ -201,6 +218,7 @@ func (s *Store) begin(ctx context.Context) (*state, error) {
 			if err := s.lockShared(ctx); err != nil {
 				return nil, err
 			}
+			s.yielded = time.Now()
 		}
 		if !s.options.Write || s.state == nil {
 			if err := s.recoverFaults(s.refresh); err != nil {
@@ -218,6 +236,7 @@ func (s *Store) end() {
 	defer s.mu.Unlock()
 	if s.views--; s.views == 0 {
 		s.unlockShared()
+		s.idle.Broadcast()
 	}
 }
 
@@ -227,9 +246,12 @@ func (s *Store) unlockShared() {
 	}
 }
 
-// lockShared keeps other processes from committing.
+// lockShared keeps other processes from committing, and lets one that waits for it go first.
 func (s *Store) lockShared(ctx context.Context) error {
 	return s.waitFor(ctx, viewWait, func() (bool, error) {
+		if commitWaits(s.path) {
+			return false, nil
+		}
 		free, err := tryLock(s.file, false)
 		if err != nil && locksUnsupported(err) {
 			return true, nil // a file system without locks, mostly a remote one: checksums still guard what is read

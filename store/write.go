@@ -42,7 +42,7 @@ func Create(path string, options CreateOptions) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create collection: %w", err)
 	}
-	s := &Store{path: path, options: Options{Write: true, Wait: options.Wait}}
+	s := newStore(path, Options{Write: true, Wait: options.Wait})
 	if err := s.create(options); err != nil {
 		return nil, fmt.Errorf("create %s: %w", path, errors.Join(err, s.Close()))
 	}
@@ -251,6 +251,8 @@ func (s *Store) write(ctx context.Context, c change) error {
 	if err := unchanged(); err != nil {
 		return err
 	}
+	s.session.committing(true)
+	defer s.session.committing(false)
 	return s.waitFor(ctx, commitWait, func() (bool, error) {
 		err := commitFile(s.path, open, unchanged, c)
 		if errors.Is(err, errBusy) {
