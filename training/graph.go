@@ -18,8 +18,7 @@ import (
 // convolution with bias and ReLU, working on memory that it knows of beforehand, so that a step allocates next to
 // nothing. float64 is there for checks of gradients.
 //
-// Activations of images are laid out channel by channel, [C, N, H, W]: a channel of the whole batch is one row, which is
-// what batch normalisation and the matrix products of convolutions want. Flat activations are [N, F].
+// Activations of images are blocked (see op_lanes.go), flat ones are [N, F].
 
 // graph is a gorgonia graph with the memory of its values.
 type graph[T kernel.Float] struct {

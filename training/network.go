@@ -55,7 +55,7 @@ type network = netOf[float32]
 type netOf[T kernel.Float] struct {
 	config     networkConfig
 	graph      *graph[T]
-	input      *variable[T] // [3, N, S, S]
+	input      *variable[T] // N blocked images
 	embeddings *variable[T] // [N, dim]
 	loss       *variable[T]
 	parameters []*parameter[T] // all, in a fixed order
@@ -129,6 +129,8 @@ type netBuilder[T kernel.Float] struct {
 	lossInput *variable[T]
 	// fixed makes batch normalisation use its running statistics everywhere, as inference does.
 	fixed bool
+	// channels is the number of channels of the images between the layers at hand.
+	channels int
 }
 
 // buildNet builds the forward part of the graph for batches of the given size. The values of frozen layers and running
@@ -147,7 +149,7 @@ func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuild
 	g := newGraph[T](c.Threads)
 	n := &netOf[T]{config: c, graph: g, batch: batch}
 	n.config.Weights = nil
-	n.input = g.leaf("input", false, 3, batch, size, size)
+	n.input = g.leaf("input", false, imageShape(batch, 3, size, size)...)
 	b := &netBuilder[T]{net: n, byName: map[string]*parameter[T]{}, fixed: fixed}
 	for _, p := range append(slices.Clip(parameters), headParameters...) {
 		t, ok := c.Weights[p.Name]
@@ -166,6 +168,7 @@ func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuild
 		b.byName[p.Name] = q
 		n.parameters = append(n.parameters, q)
 	}
+	b.channels = 3
 	if n.embeddings, err = b.layers("layers", c.Architecture.Layers, n.input); err != nil {
 		return nil, err
 	}
@@ -192,13 +195,12 @@ func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, x *variab
 		var err error
 		switch l.Kind {
 		case embedder.Conv:
-			c := convGeometry{
-				c: x.shape[0], n: x.shape[1], h: x.shape[2], w: x.shape[3], out: l.Out,
-				kernel: l.Kernel, stride: l.StrideOrOne(), pad: l.Pad, dilation: l.DilationOrOne(),
+			shape := kernel.ConvShape{
+				In: b.channels, Out: l.Out, H: x.shape[2], W: x.shape[3],
+				Kernel: l.Kernel, Stride: l.StrideOrOne(), Pad: l.Pad, Dilation: l.DilationOrOne(),
 			}
-			c.oh = kernel.ConvSize(c.h, c.kernel, c.stride, c.pad, c.dilation)
-			c.ow = kernel.ConvSize(c.w, c.kernel, c.stride, c.pad, c.dilation)
-			x, err = addConv(g, name, c, x, parameter("weight"), parameter("bias"), relu)
+			b.channels = l.Out
+			x, err = addConv(g, name, shape, x, parameter("weight"), parameter("bias"), relu)
 		case embedder.Linear:
 			x, err = addLinear(g, name, x, parameter("weight"), parameter("bias"), relu)
 		case embedder.BatchNorm:
@@ -209,9 +211,9 @@ func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, x *variab
 		case embedder.MaxPool:
 			x, err = addMaxPool(g, name, x, l.Kernel, l.StrideOrOne())
 		case embedder.GlobalMean:
-			x, err = addGlobalMean(g, name, x)
+			x, err = addGlobalMean(g, name, x, b.channels)
 		case embedder.Flatten:
-			x, err = addFlatten(g, name, x)
+			x, err = addFlatten(g, name, x, b.channels)
 		case embedder.L2Norm:
 			x, err = addL2Norm(g, name, x)
 		case embedder.Residual:
@@ -295,16 +297,19 @@ func initHeadWeights(dim int, head []embedder.Layer, rng *rand.Rand) embedder.We
 	return out
 }
 
+// inputLen returns the number of values of a batch of images.
+func (n *netOf[T]) inputLen() int {
+	return n.batch * 3 * n.config.Architecture.InputSize * n.config.Architecture.InputSize
+}
+
 // setInput copies normalised images [N, 3, S, S] to where the graph wants them.
 func (n *netOf[T]) setInput(images []T) error {
-	if len(images) != n.input.len() {
-		return fmt.Errorf("training step: input of %d values: must be %d", len(images), n.input.len())
+	if len(images) != n.inputLen() {
+		return fmt.Errorf("training step: input of %d values: must be %d", len(images), n.inputLen())
 	}
-	plane := n.input.shape[2] * n.input.shape[3]
+	size, blocked := len(images)/n.batch, n.input.len()/n.batch
 	kernel.Parallel(n.graph.threads, n.batch, func(i int) {
-		for c := range 3 {
-			copy(n.input.data[(c*n.batch+i)*plane:][:plane], images[(i*3+c)*plane:])
-		}
+		block(1, 3, size/3, images[i*size:][:size], n.input.data[i*blocked:][:blocked])
 	})
 	return nil
 }

@@ -89,7 +89,7 @@ func TestSameForAllThreads(t *testing.T) {
 				var r stepResult
 				for range 3 {
 					var err error
-					if r, err = n.step(testImages(rng, n.input.len()), 0.01); err != nil {
+					if r, err = n.step(testImages(rng, n.inputLen()), 0.01); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -121,7 +121,7 @@ func TestState(t *testing.T) {
 				}
 			}
 			for range 2 {
-				step(n, testImages(rng, n.input.len()))
+				step(n, testImages(rng, n.inputLen()))
 			}
 			state := n.state()
 			other := c
@@ -130,13 +130,13 @@ func TestState(t *testing.T) {
 				other.Weights[p.Name] = embedder.NewTensor(p.Shape...)
 			}
 			m := mustNetwork(t, other)
-			step(m, testImages(rng, n.input.len())) // leaves velocities
+			step(m, testImages(rng, n.inputLen())) // leaves velocities
 			if err := m.setState(state); err != nil {
 				t.Fatal(err)
 			}
 			sameWeights(t, name+": restored", m.state(), state)
 			for range 2 {
-				x := testImages(rng, n.input.len())
+				x := testImages(rng, n.inputLen())
 				step(n, x)
 				step(m, x)
 			}
@@ -178,7 +178,7 @@ func TestEvaluationIsInference(t *testing.T) {
 		if err := n.graph.compile(); err != nil {
 			t.Fatal(err)
 		}
-		x := testImages(rand.New(rand.NewPCG(19, 20)), n.input.len())
+		x := testImages(rand.New(rand.NewPCG(19, 20)), n.inputLen())
 		if err := n.setInput(x); err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +216,7 @@ func TestRunningStatistics(t *testing.T) {
 	}}
 	c := testConfig(a, LossOptions{Loss: LossMSE}, 3)
 	n := mustNetwork(t, c)
-	x := testImages(rand.New(rand.NewPCG(23, 24)), n.input.len())
+	x := testImages(rand.New(rand.NewPCG(23, 24)), n.inputLen())
 	if _, err := n.step(x, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestFrozenLayers(t *testing.T) {
 		n := mustNetwork(t, c)
 		rng := rand.New(rand.NewPCG(25, 26))
 		for range 2 {
-			if _, err := n.step(testImages(rng, n.input.len()), 0.1); err != nil {
+			if _, err := n.step(testImages(rng, n.inputLen()), 0.1); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -301,7 +301,7 @@ func TestHead(t *testing.T) {
 	a := testNets()["conv-bn"]
 	c := withHead(testConfig(a, LossOptions{Loss: LossNTXent, Temperature: 0.5}, 4))
 	n := mustNetwork(t, c)
-	x := testImages(rand.New(rand.NewPCG(27, 28)), n.input.len())
+	x := testImages(rand.New(rand.NewPCG(27, 28)), n.inputLen())
 	first, err := n.step(x, 0.05)
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +331,7 @@ func TestHead(t *testing.T) {
 		}
 	}
 	// Gradients through the head.
-	checkGradients(t, c, randomInput(5, n.input.len()))
+	checkGradients(t, c, randomInput(5, n.inputLen()))
 
 	c.Head = []embedder.Layer{{Kind: embedder.GlobalMean}}
 	if _, err := newNetwork(c); !errors.Is(err, embedder.ErrArchitecture) {
@@ -353,8 +353,8 @@ func TestOverfit(t *testing.T) {
 			c.Momentum = 0.9
 			n := mustNetwork(t, c)
 			rng := rand.New(rand.NewPCG(29, 30))
-			half := n.input.len() / c.Rows
-			x := testImages(rng, n.input.len())
+			half := n.inputLen() / c.Rows
+			x := testImages(rng, n.inputLen())
 			for i, v := range x[:half] {
 				x[half+i] = v + 0.05*float32(rng.NormFloat64())
 			}
@@ -382,7 +382,7 @@ func TestStepReport(t *testing.T) {
 	for _, o := range allLosses() {
 		c := testConfig(a, o, 5)
 		n := mustNetwork(t, c)
-		x := testImages(rand.New(rand.NewPCG(33, 34)), n.input.len())
+		x := testImages(rand.New(rand.NewPCG(33, 34)), n.inputLen())
 		got, err := n.step(x, 0.01)
 		if err != nil {
 			t.Fatal(err)
@@ -424,7 +424,7 @@ func TestStepReport(t *testing.T) {
 func TestDivergence(t *testing.T) {
 	c := testConfig(testNets()["seed-like"], LossOptions{Loss: LossTriplet, Miner: MinerRandom, Margin: 1}, 2)
 	n := mustNetwork(t, c)
-	x := testImages(rand.New(rand.NewPCG(35, 36)), n.input.len())
+	x := testImages(rand.New(rand.NewPCG(35, 36)), n.inputLen())
 	x[100] = float32(math.NaN())
 	before := n.state()
 	if _, err := n.step(x, 0.1); !errors.Is(err, ErrDiverged) {
@@ -442,8 +442,8 @@ func TestSolvedBatch(t *testing.T) {
 	c := testConfig(testNets()["seed-like"], LossOptions{Loss: LossTriplet, Miner: MinerRandom, Margin: 0.1}, 2)
 	c.Momentum, c.WeightDecay = 0.9, 0.01
 	n := mustNetwork(t, c)
-	third := n.input.len() / 3
-	x := testImages(rand.New(rand.NewPCG(37, 38)), n.input.len())
+	third := n.inputLen() / 3
+	x := testImages(rand.New(rand.NewPCG(37, 38)), n.inputLen())
 	if _, err := n.step(x, 0.01); err != nil { // gives velocities
 		t.Fatal(err)
 	}
@@ -515,7 +515,7 @@ func TestStepAllocates(t *testing.T) {
 		Groups: 8, Rows: 2, Threads: 1, Momentum: 0.9,
 	}
 	n := mustNetwork(t, c)
-	x := testImages(rand.New(rand.NewPCG(1, 2)), n.input.len())
+	x := testImages(rand.New(rand.NewPCG(1, 2)), n.inputLen())
 	r := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
@@ -573,7 +573,7 @@ func BenchmarkStep(b *testing.B) {
 					b.Fatal(err)
 				}
 				defer n.close()
-				x := testImages(rng, n.input.len())
+				x := testImages(rng, n.inputLen())
 				b.ReportAllocs()
 				for b.Loop() {
 					if _, err := n.step(x, 1e-4); err != nil {

@@ -10,39 +10,41 @@ import (
 // batchNormMomentum is the share of a batch's statistics in the running ones.
 const batchNormMomentum = 0.1
 
-// batchNormPiece is the number of values whose sums are taken in T; the sums of pieces are added up in float64.
-const batchNormPiece = 1024
-
-// batchNorm normalises each channel of [c, n, h, w], or each column of [n, f], with the mean and the (biased) variance
-// of the batch, then scales and shifts it, then applies ReLU where asked for (Ioffe and Szegedy 2015, arXiv 1502.03167).
-// The running statistics follow those of the batches, the variance unbiased as PyTorch has it. With fixed set, the
-// running statistics are used instead and stay as they are.
+// batchNorm normalises each channel of images, or each column of [n, f], with the mean and the (biased) variance of the
+// batch, then scales and shifts it, then applies ReLU where asked for (Ioffe and Szegedy 2015, arXiv 1502.03167). The
+// running statistics follow those of the batches, the variance unbiased as PyTorch has it. With fixed set, the running
+// statistics are used instead and stay as they are.
 type batchNorm[T kernel.Float] struct {
-	graph                    *graph[T]
-	x, y                     *variable[T]
-	grad, dx                 *variable[T]
-	scale, shift             *parameter[T]
-	runningMean, runningVar  *parameter[T]
-	fixed, relu              bool
-	channels, count          int // count is the number of values of a channel
-	mean, inverse            []float64
-	factor, offset           []T // z = x*factor + offset
-	gradientScale, gradShift []float64
-	scratch                  [][]T // of each thread
+	graph                   *graph[T]
+	x, y                    *variable[T]
+	grad, dx                *variable[T]
+	scale, shift            *parameter[T]
+	runningMean, runningVar *parameter[T]
+	fixed, relu             bool
+	channels, count         int // count is the number of values of a channel
+
+	// By channel, padded to whole blocks with zeros.
+	mean, inverse   []float64
+	factor, offset  []T // z = x*factor + offset
+	center          []T // mean in T
+	slope, constant []T // dx = dz*factor + x*slope + constant
+	moments         *laneSums[T]
 }
 
 // addBatchNorm adds a batch normalisation, with ReLU where asked for.
 func addBatchNorm[T kernel.Float](g *graph[T], name string, x *variable[T], scale, shift, runningMean, runningVar *parameter[T], fixed, relu bool) (*variable[T], error) {
 	b := &batchNorm[T]{
 		graph: g, x: x, scale: scale, shift: shift, runningMean: runningMean, runningVar: runningVar,
-		fixed: fixed, relu: relu, channels: scale.len(), count: x.len() / scale.len(),
+		fixed: fixed, relu: relu, channels: scale.len(), count: x.shape[0],
 	}
-	b.mean, b.inverse = make([]float64, b.channels), make([]float64, b.channels)
-	b.factor, b.offset = make([]T, b.channels), make([]T, b.channels)
-	b.gradientScale, b.gradShift = make([]float64, b.channels), make([]float64, b.channels)
-	b.scratch = make([][]T, g.threads)
-	for i := range b.scratch {
-		b.scratch[i] = make([]T, 3*batchNormPiece)
+	if b.images() {
+		b.count *= x.shape[2] * x.shape[3]
+		b.moments = newLaneSums[T](g, x, 2)
+	}
+	padded := kernel.Blocks(b.channels) * lanes
+	b.mean, b.inverse = make([]float64, padded), make([]float64, padded)
+	for _, s := range []*[]T{&b.factor, &b.offset, &b.center, &b.slope, &b.constant} {
+		*s = make([]T, padded)
 	}
 	o := &operation[T]{name: name, run: b.forward, diff: b.differentiate, stops: -1, overwrites: -1}
 	y, err := g.add(o, x.shape, x, scale.variable, shift.variable)
@@ -50,14 +52,14 @@ func addBatchNorm[T kernel.Float](g *graph[T], name string, x *variable[T], scal
 	return y, err
 }
 
-// planar reports whether a channel is one row of memory.
-func (b *batchNorm[T]) planar() bool { return len(b.x.shape) == 4 }
+// images reports whether the input is images.
+func (b *batchNorm[T]) images() bool { return len(b.x.shape) > 2 }
 
 // setAffine derives factor and offset of a channel from its mean and variance.
 func (b *batchNorm[T]) setAffine(c int, mean, variance float64) {
 	b.mean[c], b.inverse[c] = mean, 1/math.Sqrt(variance+embedder.BatchNormEpsilon)
 	factor := float64(b.scale.data[c]) * b.inverse[c]
-	b.factor[c] = T(factor)
+	b.factor[c], b.center[c] = T(factor), T(mean)
 	b.offset[c] = T(float64(b.shift.data[c]) - mean*factor)
 }
 
@@ -69,92 +71,137 @@ func (b *batchNorm[T]) setStatistics(c int, mean, squares float64) {
 }
 
 func (b *batchNorm[T]) forward() {
-	if b.fixed {
+	switch {
+	case b.fixed:
 		for c := range b.channels {
 			b.setAffine(c, float64(b.runningMean.data[c]), float64(b.runningVar.data[c]))
 		}
+	case b.images():
+		// Values are taken relative to the channel's first one, which is about as large as its mean.
+		for c := range b.channels {
+			b.center[c] = b.x.data[(c/lanes)*b.moments.area+c%lanes]
+		}
+		b.moments.run(func(from, to int, sums [][lanes]float64) {
+			center := b.lane(b.center, from)
+			eachPiece(to-from, func(p, q int) {
+				for l := 0; l < lanes; l += 4 {
+					addMoments(b.x.data[from+p:from+q], l, (*[4]T)(center[l:]), &sums[0], &sums[1])
+				}
+			})
+		})
+		for c := range b.channels {
+			first, n := float64(b.center[c]), float64(b.count)
+			sum, squares := b.moments.total(0, c), b.moments.total(1, c)
+			b.setStatistics(c, first+sum/n, max(squares-sum*sum/n, 0))
+		}
+	default:
+		b.columnStatistics()
 	}
-	if !b.planar() {
-		b.forwardColumns()
+	if !b.images() {
+		f := b.channels
+		for i := range b.count {
+			scaleShift(b.y.data[i*f:][:f], b.x.data[i*f:][:f], b.factor, b.offset, b.relu)
+		}
 		return
 	}
-	kernel.ParallelRanges(b.graph.threads, b.channels, func(worker, from, to int) {
-		for c := from; c < to; c++ {
-			x := b.x.data[c*b.count:][:b.count]
-			if !b.fixed {
-				var total float64
-				for i := 0; i < len(x); i += batchNormPiece {
-					total += float64(kernel.Sum(x[i:min(i+batchNormPiece, len(x))]))
-				}
-				mean := total / float64(len(x))
-				b.setStatistics(c, mean, squaredDeviations(x, T(mean), b.scratch[worker][:batchNormPiece]))
-			}
-			scaleShift(b.y.data[c*b.count:][:b.count], x, b.factor[c], b.offset[c], b.relu)
+	b.eachBlockPiece(func(from, to int) {
+		factor, offset := b.lane(b.factor, from), b.lane(b.offset, from)
+		for l := 0; l < lanes; l += 4 {
+			scaleShiftLanes(b.y.data[from:to], b.x.data[from:to], l, (*[4]T)(factor[l:]), (*[4]T)(offset[l:]), b.relu)
 		}
 	})
 }
 
-// squaredDeviations returns the sum of (x-mean)^2. It overwrites scratch.
-func squaredDeviations[T kernel.Float](x []T, mean T, scratch []T) float64 {
-	fill(scratch, mean)
-	var total float64
-	for len(x) > 0 {
-		n := min(len(scratch), len(x))
-		total += float64(squaredL2(x[:n], scratch[:n]))
-		x = x[n:]
+// eachBlockPiece calls fn on many threads for the pieces of each block of each image.
+func (b *batchNorm[T]) eachBlockPiece(fn func(from, to int)) {
+	area := b.moments.area
+	kernel.Parallel(b.graph.threads, b.moments.images*b.moments.blocks, func(i int) {
+		eachPiece(area, func(from, to int) { fn(i*area+from, i*area+to) })
+	})
+}
+
+// lane returns what x holds for the block of channels that the image value at from belongs to.
+func (b *batchNorm[T]) lane(x []T, from int) *[lanes]T {
+	return (*[lanes]T)(x[(from/b.moments.area)%b.moments.blocks*lanes:])
+}
+
+// addMoments adds the sums of x-center and of its square over four lanes of a piece.
+func addMoments[T kernel.Float](x []T, lane int, center *[4]T, sums, squares *[lanes]float64) {
+	c0, c1, c2, c3 := center[0], center[1], center[2], center[3]
+	var s0, s1, s2, s3, q0, q1, q2, q3 T
+	for o := lane; o < len(x); o += lanes {
+		v := (*[4]T)(x[o:])
+		d0, d1, d2, d3 := v[0]-c0, v[1]-c1, v[2]-c2, v[3]-c3
+		s0 += d0
+		s1 += d1
+		s2 += d2
+		s3 += d3
+		q0 += d0 * d0
+		q1 += d1 * d1
+		q2 += d2 * d2
+		q3 += d3 * d3
 	}
-	return total
+	s, q := (*[4]float64)(sums[lane:]), (*[4]float64)(squares[lane:])
+	s[0] += float64(s0)
+	s[1] += float64(s1)
+	s[2] += float64(s2)
+	s[3] += float64(s3)
+	q[0] += float64(q0)
+	q[1] += float64(q1)
+	q[2] += float64(q2)
+	q[3] += float64(q3)
+}
+
+// columnStatistics takes the statistics of [n, f].
+func (b *batchNorm[T]) columnStatistics() {
+	f := b.channels
+	mean, squares := make([]float64, f), make([]float64, f)
+	for i := range b.count {
+		for c, v := range b.x.data[i*f:][:f] {
+			mean[c] += float64(v)
+		}
+	}
+	for c := range mean {
+		mean[c] /= float64(b.count)
+	}
+	for i := range b.count {
+		for c, v := range b.x.data[i*f:][:f] {
+			d := float64(v) - mean[c]
+			squares[c] += d * d
+		}
+	}
+	for c := range mean {
+		b.setStatistics(c, mean[c], squares[c])
+	}
 }
 
 // scaleShift sets y to x*factor + offset, rounded in between, or to the maximum of that and 0.
-func scaleShift[T kernel.Float](y, x []T, factor, offset T, relu bool) {
-	y = y[:len(x)]
-	if relu {
-		for i, v := range x {
-			y[i] = max(T(v*factor)+offset, 0)
-		}
-		return
-	}
+func scaleShift[T kernel.Float](y, x, factor, offset []T, relu bool) {
 	for i, v := range x {
-		y[i] = T(v*factor) + offset
+		z := T(v*factor[i]) + offset[i]
+		if relu {
+			z = max(z, 0)
+		}
+		y[i] = z
 	}
 }
 
-// forwardColumns is forward for [n, f].
-func (b *batchNorm[T]) forwardColumns() {
-	f, n := b.channels, b.count
-	x, y := b.x.data, b.y.data
-	if !b.fixed {
-		mean, squares := b.mean, b.inverse
-		clear(mean)
-		for i := range n {
-			for c, v := range x[i*f:][:f] {
-				mean[c] += float64(v)
-			}
+// scaleShiftLanes is scaleShift for four lanes of a piece.
+func scaleShiftLanes[T kernel.Float](y, x []T, lane int, factor, offset *[4]T, relu bool) {
+	f0, f1, f2, f3 := factor[0], factor[1], factor[2], factor[3]
+	c0, c1, c2, c3 := offset[0], offset[1], offset[2], offset[3]
+	y = y[:len(x)]
+	if !relu {
+		for o := lane; o < len(x); o += lanes {
+			in, out := (*[4]T)(x[o:]), (*[4]T)(y[o:])
+			out[0], out[1], out[2], out[3] = T(in[0]*f0)+c0, T(in[1]*f1)+c1, T(in[2]*f2)+c2, T(in[3]*f3)+c3
 		}
-		for c := range mean {
-			mean[c] /= float64(n)
-		}
-		clear(squares)
-		for i := range n {
-			for c, v := range x[i*f:][:f] {
-				d := float64(v) - mean[c]
-				squares[c] += d * d
-			}
-		}
-		for c := range mean {
-			b.setStatistics(c, mean[c], squares[c])
-		}
+		return
 	}
-	for i := range n {
-		out := y[i*f:][:f]
-		for c, v := range x[i*f:][:f] {
-			z := T(v*b.factor[c]) + b.offset[c]
-			if b.relu {
-				z = max(z, 0)
-			}
-			out[c] = z
-		}
+	for o := lane; o < len(x); o += lanes {
+		in, out := (*[4]T)(x[o:]), (*[4]T)(y[o:])
+		z0, z1, z2, z3 := T(in[0]*f0)+c0, T(in[1]*f1)+c1, T(in[2]*f2)+c2, T(in[3]*f3)+c3
+		out[0], out[1], out[2], out[3] = max(z0, 0), max(z1, 0), max(z2, 0), max(z3, 0)
 	}
 }
 
@@ -173,148 +220,125 @@ func (b *batchNorm[T]) differentiate(grad *variable[T]) ([]*variable[T], error) 
 	return parameterGradients(b.graph, dx, b.x, b.scale, b.shift)
 }
 
-// coefficients returns what makes the gradient with respect to x of a channel: dz*factor + x*slope + constant, given
-// the sums of dz and of dz*(x-mean). It sets the gradients of scale and shift.
-func (b *batchNorm[T]) coefficients(c int, sumDZ, sumDZX float64) (slope, constant T) {
-	b.gradientScale[c], b.gradShift[c] = sumDZX*b.inverse[c], sumDZ
+// setGradients takes the sums over a channel of dz, the gradient before the ReLU, and of dz*(x-center).
+func (b *batchNorm[T]) setGradients(c int, sumDZ, sumDZX float64) {
+	sumDZX += sumDZ * (float64(b.center[c]) - b.mean[c])
+	scale := sumDZX * b.inverse[c]
 	if b.scale.trainable {
-		b.scale.gradient[c] = T(b.gradientScale[c])
-		b.shift.gradient[c] = T(b.gradShift[c])
+		b.scale.gradient[c], b.shift.gradient[c] = T(scale), T(sumDZ)
 	}
-	if b.fixed {
-		return 0, 0
+	if !b.fixed {
+		factor, n := float64(b.factor[c]), float64(b.count)
+		slope := -factor * b.inverse[c] * scale / n
+		b.slope[c], b.constant[c] = T(slope), T(-factor*sumDZ/n-slope*b.mean[c])
 	}
-	factor, n := float64(b.factor[c]), float64(b.count)
-	s := -factor * b.inverse[c] * b.gradientScale[c] / n
-	return T(s), T(-factor*b.gradShift[c]/n - s*b.mean[c])
 }
 
 func (b *batchNorm[T]) backward() {
-	if !b.planar() {
-		b.backwardColumns()
+	if b.images() {
+		b.moments.run(func(from, to int, sums [][lanes]float64) {
+			x, dy := b.x.data[from:to], b.grad.data[from:to]
+			factor, offset, center := b.lane(b.factor, from), b.lane(b.offset, from), b.lane(b.center, from)
+			eachPiece(len(x), func(p, q int) {
+				for l := 0; l < lanes; l += 4 {
+					addGradientMoments(x[p:q], dy[p:q], l, factor, offset, center, b.relu, &sums[0], &sums[1])
+				}
+			})
+		})
+		for c := range b.channels {
+			b.setGradients(c, b.moments.total(0, c), b.moments.total(1, c))
+		}
+	} else {
+		f := b.channels
+		for c := range f {
+			var sumDZ, sumDZX float64
+			for i := range b.count {
+				v, d := b.x.data[i*f+c], b.grad.data[i*f+c]
+				if b.relu && !(T(v*b.factor[c])+b.offset[c] > 0) {
+					d = 0
+				}
+				sumDZ += float64(d)
+				sumDZX += float64(d) * (float64(v) - float64(b.center[c]))
+			}
+			b.setGradients(c, sumDZ, sumDZX)
+		}
+	}
+	if !b.x.needsGradient {
 		return
 	}
-	kernel.ParallelRanges(b.graph.threads, b.channels, func(worker, from, to int) {
-		scratch := b.scratch[worker]
-		buffer, constants, spare := scratch[:batchNormPiece], scratch[batchNormPiece:2*batchNormPiece], scratch[2*batchNormPiece:]
-		for c := from; c < to; c++ {
-			x, dy := b.x.data[c*b.count:][:b.count], b.grad.data[c*b.count:][:b.count]
-			var dz []T
-			if b.x.needsGradient {
-				dz = b.dx.data[c*b.count:][:b.count] // may be dy
-			}
-			mean := T(b.mean[c])
-			fill(constants, mean)
-			var sumDZ, sumDZX float64
-			for i := 0; i < len(x); i += batchNormPiece {
-				end := min(i+batchNormPiece, len(x))
-				piece, deviation := spare[:end-i], buffer[:end-i]
-				if b.x.needsGradient {
-					piece = dz[i:end]
-				}
+	if !b.images() {
+		f := b.channels
+		for i := range b.count {
+			for c, v := range b.x.data[i*f:][:f] {
+				d := b.grad.data[i*f+c]
 				if b.relu {
-					b.mask(c, piece, dy[i:end], x[i:end])
-				} else {
-					copy(piece, dy[i:end])
+					d = whereAbove(T(v*b.factor[c])+b.offset[c], d)
 				}
-				copy(deviation, x[i:end])
-				kernel.Axpy(-1, constants[:end-i], deviation)
-				sumDZ += float64(kernel.Sum(piece))
-				sumDZX += float64(dot(piece, deviation))
+				b.dx.data[i*f+c] = d*b.factor[c] + v*b.slope[c] + b.constant[c]
 			}
-			sumDZX += sumDZ * (float64(mean) - b.mean[c])
-			slope, constant := b.coefficients(c, sumDZ, sumDZX)
-			if !b.x.needsGradient {
-				continue
-			}
-			fill(constants, constant)
-			for i := 0; i < len(x); i += batchNormPiece {
-				end := min(i+batchNormPiece, len(x))
-				kernel.Scale(b.factor[c], dz[i:end])
-				if !b.fixed {
-					kernel.Axpy(slope, x[i:end], dz[i:end])
-					kernel.Add(constants[:end-i], dz[i:end])
-				}
-			}
+		}
+		return
+	}
+	b.eachBlockPiece(func(from, to int) {
+		factor, offset := b.lane(b.factor, from), b.lane(b.offset, from)
+		slope, constant := b.lane(b.slope, from), b.lane(b.constant, from)
+		for l := 0; l < lanes; l += 2 {
+			gradientLanes(b.dx.data[from:to], b.grad.data[from:to], b.x.data[from:to], l, factor, offset, slope, constant, b.relu)
 		}
 	})
 }
 
-func fill[T kernel.Float](x []T, v T) {
-	for i := range x {
-		x[i] = v
+// addGradientMoments adds the sums of dz and of dz*(x-center) over four lanes of a piece, dz being the gradient before
+// the ReLU.
+func addGradientMoments[T kernel.Float](x, dy []T, lane int, factor, offset, center *[lanes]T, relu bool, sums, products *[lanes]float64) {
+	c := (*[4]T)(center[lane:])
+	c0, c1, c2, c3 := c[0], c[1], c[2], c[3]
+	f, z := (*[4]T)(factor[lane:]), (*[4]T)(offset[lane:])
+	if !relu { // everything passes
+		f, z = &[4]T{}, &[4]T{1, 1, 1, 1}
 	}
+	var s0, s1, s2, s3, q0, q1, q2, q3 T
+	for o := lane; o < len(x); o += lanes {
+		v, d := (*[4]T)(x[o:]), (*[4]T)(dy[o:])
+		d0 := whereAbove(T(v[0]*f[0])+z[0], d[0])
+		d1 := whereAbove(T(v[1]*f[1])+z[1], d[1])
+		d2 := whereAbove(T(v[2]*f[2])+z[2], d[2])
+		d3 := whereAbove(T(v[3]*f[3])+z[3], d[3])
+		s0 += d0
+		s1 += d1
+		s2 += d2
+		s3 += d3
+		q0 += d0 * (v[0] - c0)
+		q1 += d1 * (v[1] - c1)
+		q2 += d2 * (v[2] - c2)
+		q3 += d3 * (v[3] - c3)
+	}
+	s, q := (*[4]float64)(sums[lane:]), (*[4]float64)(products[lane:])
+	s[0] += float64(s0)
+	s[1] += float64(s1)
+	s[2] += float64(s2)
+	s[3] += float64(s3)
+	q[0] += float64(q0)
+	q[1] += float64(q1)
+	q[2] += float64(q2)
+	q[3] += float64(q3)
 }
 
-// mask sets dz to the gradient before the ReLU. It finds the sign of the ReLU's input by the arithmetic of scaleShift.
-func (b *batchNorm[T]) mask(c int, dz, dy, x []T) {
-	factor, offset := b.factor[c], b.offset[c]
-	dz, dy = dz[:len(x)], dy[:len(x)]
-	if x32, ok := any(x).([]float32); ok {
-		dz32, dy32 := any(dz).([]float32)[:len(x32)], any(dy).([]float32)[:len(x32)]
-		f, o := float32(factor), float32(offset)
-		for i, v := range x32 {
-			dz32[i] = whereAbove(float32(v*f)+o, dy32[i])
+// gradientLanes sets dx, which may be dy, for two lanes of a piece.
+func gradientLanes[T kernel.Float](dx, dy, x []T, lane int, factor, offset, slope, constant *[lanes]T, relu bool) {
+	f0, f1, s0, s1, c0, c1 := factor[lane], factor[lane+1], slope[lane], slope[lane+1], constant[lane], constant[lane+1]
+	dx, dy = dx[:len(x)], dy[:len(x)]
+	if !relu {
+		for o := lane; o < len(x); o += lanes {
+			v, d, out := (*[2]T)(x[o:]), (*[2]T)(dy[o:]), (*[2]T)(dx[o:])
+			out[0], out[1] = d[0]*f0+v[0]*s0+c0, d[1]*f1+v[1]*s1+c1
 		}
 		return
 	}
-	for i, v := range x {
-		d := dy[i]
-		if !(T(v*factor)+offset > 0) {
-			d = 0
-		}
-		dz[i] = d
+	z0, z1 := offset[lane], offset[lane+1]
+	for o := lane; o < len(x); o += lanes {
+		v, d, out := (*[2]T)(x[o:]), (*[2]T)(dy[o:]), (*[2]T)(dx[o:])
+		d0, d1 := whereAbove(T(v[0]*f0)+z0, d[0]), whereAbove(T(v[1]*f1)+z1, d[1])
+		out[0], out[1] = d0*f0+v[0]*s0+c0, d1*f1+v[1]*s1+c1
 	}
-}
-
-// backwardColumns is backward for [n, f].
-func (b *batchNorm[T]) backwardColumns() {
-	f, n := b.channels, b.count
-	for c := range f {
-		var sumDZ, sumDZX float64
-		for i := range n {
-			v, d := b.x.data[i*f+c], b.grad.data[i*f+c]
-			if b.relu && !(T(v*b.factor[c])+b.offset[c] > 0) {
-				d = 0
-			}
-			sumDZ += float64(d)
-			sumDZX += float64(d) * (float64(v) - b.mean[c])
-		}
-		slope, constant := b.coefficients(c, sumDZ, sumDZX)
-		if !b.x.needsGradient {
-			continue
-		}
-		for i := range n {
-			v, d := b.x.data[i*f+c], b.grad.data[i*f+c]
-			if b.relu && !(T(v*b.factor[c])+b.offset[c] > 0) {
-				d = 0
-			}
-			b.dx.data[i*f+c] = d*b.factor[c] + v*slope + constant
-		}
-	}
-}
-
-// squaredL2 and dot run in the vector units where T is float32.
-
-func squaredL2[T kernel.Float](a, b []T) T {
-	if a32, ok := any(a).([]float32); ok {
-		return T(kernel.SquaredL2(a32, any(b).([]float32)))
-	}
-	var total T
-	for i, v := range a {
-		d := v - b[i]
-		total += d * d
-	}
-	return total
-}
-
-func dot[T kernel.Float](a, b []T) T {
-	if a32, ok := any(a).([]float32); ok {
-		return T(kernel.Dot(a32, any(b).([]float32)))
-	}
-	var total T
-	for i, v := range a {
-		total += v * b[i]
-	}
-	return total
 }

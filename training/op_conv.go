@@ -4,346 +4,206 @@ import (
 	"imgsearch/internal/kernel"
 )
 
-// convGeometry is the shape of a convolution over a batch [c, n, h, w] that makes [out, n, oh, ow].
-type convGeometry struct {
-	n, c, h, w                    int
-	out, oh, ow                   int
-	kernel, stride, pad, dilation int
+// convArithmetic computes a convolution of n blocked images, forward and backward, on weights [out, in, k, k]. Results
+// do not depend on the number of threads.
+type convArithmetic[T kernel.Float] interface {
+	// forward sets y to the convolution of x, plus bias where it is not nil, and with relu to the maximum of that and 0.
+	forward(threads int, x, weight, bias, y []T, relu bool)
+	// backwardData sets dx to the gradient with respect to x.
+	backwardData(threads int, dy, weight, dx []T)
+	// backwardWeights sets dw to the gradient with respect to the weights.
+	backwardWeights(threads int, x, dy, dw []T)
 }
 
-// taps is the number of products behind one value of the result.
-func (g *convGeometry) taps() int { return g.c * g.kernel * g.kernel }
-
-// direct reports whether the input is its own unrolled input.
-func (g *convGeometry) direct() bool { return g.kernel == 1 && g.stride == 1 && g.pad == 0 }
-
-// shifted reports whether the result has the input's sides and no stride, so that a tap reads the whole input, shifted.
-func (g *convGeometry) shifted() bool {
-	return g.stride == 1 && g.oh == g.h && g.ow == g.w
-}
-
-// band is a run of neighbouring columns of the unrolled input: all rows of some images, or some rows of one image.
-type band struct {
-	image, images int
-	row, rows     int
-}
-
-// The number of columns of a band: enough to share the packing of the weights, few enough for the unrolled input to
-// stay in the cache. It depends on the shape alone, so that results do not depend on the number of threads.
-const (
-	bandValues  = 1 << 18
-	bandColumns = 512
-)
-
-// bands cuts the batch into bands; those of one image follow each other.
-func (g *convGeometry) bands() []band {
-	columns := max(min(bandValues/g.taps(), 2*bandColumns), bandColumns)
-	plane := g.oh * g.ow
-	var out []band
-	if images := columns / plane; images >= 1 {
-		count := (g.n + images - 1) / images
-		for i := range count {
-			from, to := i*g.n/count, (i+1)*g.n/count
-			out = append(out, band{image: from, images: to - from, rows: g.oh})
-		}
-		return out
+// newConvArithmetic returns the direct convolution of package kernel for float32, a plain one for float64.
+func newConvArithmetic[T kernel.Float](s kernel.ConvShape, n int) convArithmetic[T] {
+	if fast, ok := any(newDirectConv(s, n)).(convArithmetic[T]); ok {
+		return fast
 	}
-	rows := max(columns/g.ow, 1)
-	count := (g.oh + rows - 1) / rows
-	for image := range g.n {
-		for i := range count {
-			from, to := i*g.oh/count, (i+1)*g.oh/count
-			out = append(out, band{image: image, images: 1, row: from, rows: to - from})
-		}
-	}
-	return out
+	return &plainConv[T]{shape: s, n: n}
 }
 
-func (g *convGeometry) columns(b band) int { return b.images * b.rows * g.ow }
-
-// start is where a band begins in a channel of the result.
-func (g *convGeometry) start(b band) int { return (b.image*g.oh + b.row) * g.ow }
-
-// maxColumns is the number of columns of the widest band.
-func (g *convGeometry) maxColumns(bands []band) int {
-	n := 0
-	for _, b := range bands {
-		n = max(n, g.columns(b))
-	}
-	return n
+// directConv works on packed weights.
+type directConv struct {
+	*kernel.Conv
+	n                int
+	packed, gradient []float32
+	bias             []float32
 }
 
-// inside returns the positions [from, to) of a window along a side of the input whose tap at offset hits the input.
-func inside(positions, side, stride, offset int) (from, to int) {
-	if offset < 0 {
-		from = (-offset + stride - 1) / stride
-	}
-	if last := side - 1 - offset; last >= 0 {
-		to = min(last/stride+1, positions)
-	}
-	return min(from, positions), max(to, min(from, positions))
-}
-
-// unroll writes the band's columns [taps, columns] of the input x [c, n, h, w].
-func unroll[T kernel.Float](g *convGeometry, x []T, b band, columns []T) {
-	width := g.columns(b)
-	r := 0
-	for c := range g.c {
-		channel := x[c*g.n*g.h*g.w:][:g.n*g.h*g.w]
-		for ky := range g.kernel {
-			for kx := range g.kernel {
-				dst := columns[r*width:][:width]
-				r++
-				dy, dx := ky*g.dilation-g.pad, kx*g.dilation-g.pad
-				if g.shifted() {
-					copyShifted(dst, channel, g.start(b)+dy*g.w+dx)
-					clearOutside(g, b, dy, dx, dst)
-					continue
-				}
-				left, right := inside(g.ow, g.w, g.stride, dx)
-				for i := range b.images {
-					image := channel[(b.image+i)*g.h*g.w:][:g.h*g.w]
-					for oy := range b.rows {
-						line := dst[(i*b.rows+oy)*g.ow:][:g.ow]
-						iy := (b.row+oy)*g.stride + dy
-						if iy < 0 || iy >= g.h || left == right {
-							clear(line)
-							continue
-						}
-						clear(line[:left])
-						clear(line[right:])
-						src := image[iy*g.w+left*g.stride+dx:]
-						if g.stride == 1 {
-							copy(line[left:right], src)
-							continue
-						}
-						for j := range line[left:right] {
-							line[left+j] = src[j*g.stride]
-						}
-					}
-				}
-			}
-		}
+func newDirectConv(s kernel.ConvShape, n int) *directConv {
+	c := kernel.NewConv(s)
+	return &directConv{
+		Conv: c, n: n,
+		packed: make([]float32, c.WeightsLen()), gradient: make([]float32, c.WeightsLen()),
+		bias: make([]float32, kernel.Blocks(s.Out)*kernel.BlockChannels),
 	}
 }
 
-// copyShifted fills dst with the values of src from an offset on; those beyond its ends are left.
-func copyShifted[T kernel.Float](dst, src []T, offset int) {
-	if offset < 0 {
-		dst, offset = dst[min(-offset, len(dst)):], 0
-	}
-	copy(dst, src[min(offset, len(src)):])
-}
-
-// clearOutside sets those values of a row of the unrolled input to zero whose tap, moved by dy and dx, lies outside of
-// the image.
-func clearOutside[T kernel.Float](g *convGeometry, b band, dy, dx int, dst []T) {
-	if dy == 0 && dx == 0 {
-		return
-	}
-	left, right := min(max(-dx, 0), g.w), max(g.w-max(dx, 0), 0)
-	for i := range b.images {
-		for oy := range b.rows {
-			line := dst[(i*b.rows+oy)*g.w:][:g.w]
-			if iy := b.row + oy + dy; iy < 0 || iy >= g.h {
-				clear(line)
-				continue
-			}
-			for j := range line[:left] {
-				line[j] = 0
-			}
-			for j := right; j < len(line); j++ {
-				line[j] = 0
-			}
-		}
-	}
-}
-
-// roll is the transpose of [unroll]: it adds the band's columns to the pixels that they were read from. It overwrites
-// columns.
-func roll[T kernel.Float](g *convGeometry, columns []T, b band, x []T) {
-	width := g.columns(b)
-	r := 0
-	for c := range g.c {
-		channel := x[c*g.n*g.h*g.w:][:g.n*g.h*g.w]
-		for ky := range g.kernel {
-			for kx := range g.kernel {
-				src := columns[r*width:][:width]
-				r++
-				dy, dx := ky*g.dilation-g.pad, kx*g.dilation-g.pad
-				if g.shifted() {
-					clearOutside(g, b, dy, dx, src)
-					offset := g.start(b) + dy*g.w + dx
-					if offset < 0 {
-						src, offset = src[min(-offset, len(src)):], 0
-					}
-					src = src[:max(min(len(src), len(channel)-offset), 0)]
-					if len(src) > 0 {
-						kernel.Add(src, channel[offset:][:len(src)])
-					}
-					continue
-				}
-				left, right := inside(g.ow, g.w, g.stride, dx)
-				if left == right {
-					continue
-				}
-				for i := range b.images {
-					image := channel[(b.image+i)*g.h*g.w:][:g.h*g.w]
-					for oy := range b.rows {
-						iy := (b.row+oy)*g.stride + dy
-						if iy < 0 || iy >= g.h {
-							continue
-						}
-						line := src[(i*b.rows+oy)*g.ow:][:g.ow][left:right]
-						dst := image[iy*g.w+left*g.stride+dx:]
-						if g.stride == 1 {
-							dst = dst[:len(line)]
-							for j, v := range line {
-								dst[j] += v
-							}
-							continue
-						}
-						for j, v := range line {
-							dst[j*g.stride] += v
-						}
-					}
-				}
-			}
-		}
-	}
-}
-
-// convGroups bounds the number of groups of images whose shares of the gradient of the weights are added up apart, and
-// so the number of threads at work on it; convGroupValues bounds their memory.
-const (
-	convGroups      = 16
-	convGroupValues = 1 << 22
-)
-
-// groups cuts the bands into runs, each of whole images, for the backward pass.
-func (g *convGeometry) groups(bands []band) [][]band {
-	most := min(convGroups, max(2, convGroupValues/(g.out*g.taps())), g.n)
-	var out [][]band
-	for i := range most {
-		// The bands that begin with images [from, to).
-		from, to := i*g.n/most, (i+1)*g.n/most
-		var group []band
-		for _, b := range bands {
-			if b.image >= from && b.image < to {
-				group = append(group, b)
-			}
-		}
-		if len(group) > 0 {
-			out = append(out, group)
-		}
-	}
-	return out
-}
-
-// convolution holds what the forward and the backward operation share.
-type convolution[T kernel.Float] struct {
-	convGeometry
-	graph   *graph[T]
-	x       *variable[T]
-	y       *variable[T]
-	weight  *parameter[T]
-	bias    *parameter[T] // nil: none
-	relu    bool
-	list    []band
-	scratch [][]T // of each thread
-}
-
-// addConv adds a convolution of x [c, n, h, w], with ReLU where asked for.
-func addConv[T kernel.Float](g *graph[T], name string, geometry convGeometry, x *variable[T], weight, bias *parameter[T], relu bool) (*variable[T], error) {
-	c := &convolution[T]{convGeometry: geometry, graph: g, x: x, weight: weight, bias: bias, relu: relu}
-	c.list = c.bands()
-	c.scratch = make([][]T, g.threads)
-	o := &operation[T]{name: name, run: c.forward, stops: -1, overwrites: -1}
-	args := []*variable[T]{x, weight.variable}
+func (c *directConv) forward(threads int, x, weight, bias, y []float32, relu bool) {
+	c.PackWeights(weight, c.packed)
+	e := kernel.ConvEpilogue{ReLU: relu}
 	if bias != nil {
-		args = append(args, bias.variable)
+		copy(c.bias, bias)
+		e.Bias = c.bias
 	}
-	o.diff = c.differentiate
-	y, err := g.add(o, []int{c.out, c.n, c.oh, c.ow}, args...)
-	c.y = y
-	return y, err
+	c.Forward(threads, c.n, x, c.packed, y, e)
 }
 
-func (c *convolution[T]) workspace(worker, n int) []T {
-	if len(c.scratch[worker]) < n {
-		c.scratch[worker] = make([]T, n)
-	}
-	return c.scratch[worker][:n]
+func (c *directConv) backwardData(threads int, dy, weight, dx []float32) {
+	c.PackTransposed(weight, c.packed)
+	c.BackwardData(threads, c.n, dy, c.packed, dx, false)
 }
 
-func (c *convolution[T]) forward() {
-	taps, plane := c.taps(), c.n*c.oh*c.ow
-	most := c.maxColumns(c.list)
-	kernel.ParallelRanges(c.graph.threads, len(c.list), func(worker, from, to int) {
-		var space []T
-		if !c.direct() {
-			space = c.workspace(worker, taps*most)
+func (c *directConv) backwardWeights(threads int, x, dy, dw []float32) {
+	c.BackwardWeights(threads, c.n, x, dy, c.gradient)
+	c.UnpackWeights(c.gradient, dw)
+}
+
+// plainConv unrolls one image after the other.
+type plainConv[T kernel.Float] struct {
+	shape kernel.ConvShape
+	n     int
+}
+
+// eachImage calls fn with each image of x, unrolled, and of y, both [channels, pixels]; what fn leaves there goes back to
+// x and y where it is asked for.
+func (c *plainConv[T]) eachImage(x, y []T, backX, backY bool, fn func(columns, y []T)) {
+	s := c.shape
+	oh := kernel.ConvSize(s.H, s.Kernel, s.Stride, s.Pad, s.Dilation)
+	ow := kernel.ConvSize(s.W, s.Kernel, s.Stride, s.Pad, s.Dilation)
+	image, out := make([]T, s.In*s.H*s.W), make([]T, s.Out*oh*ow)
+	columns := make([]T, s.In*s.Kernel*s.Kernel*oh*ow)
+	inLen, outLen := kernel.Blocks(s.In)*kernel.BlockChannels*s.H*s.W, kernel.Blocks(s.Out)*kernel.BlockChannels*oh*ow
+	for i := range c.n {
+		x, y := x[i*inLen:][:inLen], y[i*outLen:][:outLen]
+		if !backX {
+			unblock(1, s.In, s.H*s.W, x, image)
+			kernel.Im2col(image, s.In, s.H, s.W, s.Kernel, s.Stride, s.Pad, s.Dilation, columns)
 		}
-		for _, b := range c.list[from:to] {
-			width, start := c.columns(b), c.start(b)
-			columns, ld := c.x.data[start:], plane
-			if !c.direct() {
-				columns, ld = space[:taps*width], width
-				unroll(&c.convGeometry, c.x.data, b, columns)
+		if !backY {
+			unblock(1, s.Out, oh*ow, y, out)
+		}
+		fn(columns, out)
+		if backX {
+			clear(image)
+			kernel.Col2im(columns, s.In, s.H, s.W, s.Kernel, s.Stride, s.Pad, s.Dilation, image)
+			block(1, s.In, s.H*s.W, image, x)
+		}
+		if backY {
+			block(1, s.Out, oh*ow, out, y)
+		}
+	}
+}
+
+func (c *plainConv[T]) forward(_ int, x, weight, bias, y []T, relu bool) {
+	taps := len(weight) / c.shape.Out
+	c.eachImage(x, y, false, true, func(columns, y []T) {
+		plane := len(y) / c.shape.Out
+		kernel.Gemm(false, false, c.shape.Out, plane, taps, 1, weight, taps, columns, plane, 0, y, plane)
+		for o, b := range bias {
+			for j := range y[o*plane:][:plane] {
+				y[o*plane+j] += b
 			}
-			kernel.Gemm(false, false, c.out, width, taps, 1, c.weight.data, taps, columns, ld, 0, c.y.data[start:], plane)
-			if c.bias == nil && !c.relu {
-				continue
-			}
-			for o := range c.out {
-				row := c.y.data[o*plane+start:][:width]
-				switch {
-				case c.bias == nil:
-					rectify(row)
-				case c.relu:
-					addRectify(c.bias.data[o], row)
-				default:
-					addConstant(c.bias.data[o], row)
-				}
-			}
+		}
+		if relu {
+			rectify(y)
 		}
 	})
 }
 
+func (c *plainConv[T]) backwardData(_ int, dy, weight, dx []T) {
+	taps := len(weight) / c.shape.Out
+	c.eachImage(dx, dy, true, false, func(columns, dy []T) {
+		plane := len(dy) / c.shape.Out
+		kernel.Gemm(true, false, taps, plane, c.shape.Out, 1, weight, taps, dy, plane, 0, columns, plane)
+	})
+}
+
+func (c *plainConv[T]) backwardWeights(_ int, x, dy, dw []T) {
+	taps := len(dw) / c.shape.Out
+	clear(dw)
+	c.eachImage(x, dy, false, false, func(columns, dy []T) {
+		plane := len(dy) / c.shape.Out
+		kernel.Gemm(false, true, c.shape.Out, taps, plane, 1, dy, plane, columns, plane, 1, dw, taps)
+	})
+}
+
+// convolution holds what the forward and the backward operation share.
+type convolution[T kernel.Float] struct {
+	graph          *graph[T]
+	arithmetic     convArithmetic[T]
+	x, y, grad, dx *variable[T]
+	weight         *parameter[T]
+	bias           *parameter[T] // nil: none
+	relu           bool
+	sums           *laneSums[T] // for the gradient of the bias
+}
+
+// addConv adds a convolution of the images x, with ReLU where asked for.
+func addConv[T kernel.Float](g *graph[T], name string, s kernel.ConvShape, x *variable[T], weight, bias *parameter[T], relu bool) (*variable[T], error) {
+	n := x.shape[0]
+	c := &convolution[T]{graph: g, arithmetic: newConvArithmetic[T](s, n), x: x, weight: weight, bias: bias, relu: relu}
+	o := &operation[T]{name: name, run: c.forward, diff: c.differentiate, stops: -1, overwrites: -1}
+	args := []*variable[T]{x, weight.variable}
+	if bias != nil {
+		args = append(args, bias.variable)
+	}
+	y, err := g.add(o, imageShape(n, s.Out,
+		kernel.ConvSize(s.H, s.Kernel, s.Stride, s.Pad, s.Dilation),
+		kernel.ConvSize(s.W, s.Kernel, s.Stride, s.Pad, s.Dilation)), args...)
+	c.y = y
+	return y, err
+}
+
+func (c *convolution[T]) forward() {
+	var bias []T
+	if c.bias != nil {
+		bias = c.bias.data
+	}
+	c.arithmetic.forward(c.graph.threads, c.x.data, c.weight.data, bias, c.y.data, c.relu)
+}
+
 // differentiate emits the backward operation.
 func (c *convolution[T]) differentiate(grad *variable[T]) ([]*variable[T], error) {
-	b := &convBackward[T]{convolution: c, grad: grad}
-	b.groups = c.convGeometry.groups(c.list)
-	if c.weight.trainable {
-		b.partial = make([][]T, len(b.groups))
-		for i := range b.partial {
-			b.partial[i] = c.weight.gradient
-			if len(b.groups) > 1 {
-				b.partial[i] = make([]T, c.weight.len())
-			}
+	if c.relu {
+		var err error
+		if grad, err = addReLUBackward(c.graph, c.y, grad); err != nil {
+			return nil, err
 		}
 	}
+	c.grad = grad
 	if c.bias != nil && c.bias.trainable {
-		b.partialBias = make([][]T, len(b.groups))
-		for i := range b.partialBias {
-			b.partialBias[i] = make([]T, c.out)
-		}
+		c.sums = newLaneSums[T](c.graph, c.y, 1)
 	}
 	shape := c.x.shape
 	if !c.x.needsGradient {
 		shape = []int{1}
 	}
-	o := &operation[T]{name: "backward of " + c.y.name, run: b.run, stops: -1, overwrites: -1, backward: true}
-	args := []*variable[T]{grad, c.x, c.weight.variable}
-	if c.relu {
-		args = append(args, c.y)
-	}
-	dx, err := c.graph.add(o, shape, args...)
+	o := &operation[T]{name: "backward of " + c.y.name, run: c.backward, stops: -1, overwrites: -1, backward: true}
+	dx, err := c.graph.add(o, shape, grad, c.x, c.weight.variable)
 	if err != nil {
 		return nil, err
 	}
-	b.dx = dx
+	c.dx = dx
 	return parameterGradients(c.graph, dx, c.x, c.weight, c.bias)
+}
+
+func (c *convolution[T]) backward() {
+	if c.weight.trainable {
+		c.arithmetic.backwardWeights(c.graph.threads, c.x.data, c.grad.data, c.weight.gradient)
+	}
+	if c.sums != nil {
+		c.sums.run(func(from, to int, sums [][kernel.BlockChannels]float64) {
+			addLanes(c.grad.data[from:to], &sums[0])
+		})
+		for o := range c.bias.gradient {
+			c.bias.gradient[o] = T(c.sums.total(0, o))
+		}
+	}
+	if c.x.needsGradient {
+		c.arithmetic.backwardData(c.graph.threads, c.grad.data, c.weight.data, c.dx.data)
+	}
 }
 
 // parameterGradients returns what the gradients with respect to x and the parameters are called in the graph.
@@ -366,93 +226,4 @@ func parameterGradients[T kernel.Float](g *graph[T], dx, x *variable[T], paramet
 		out = append(out, v)
 	}
 	return out, nil
-}
-
-type convBackward[T kernel.Float] struct {
-	*convolution[T]
-	grad, dx    *variable[T]
-	groups      [][]band
-	partial     [][]T // each group's share of the gradient of the weights
-	partialBias [][]T
-}
-
-func (c *convBackward[T]) run() {
-	taps, plane := c.taps(), c.n*c.oh*c.ow
-	most := c.maxColumns(c.list)
-	kernel.ParallelRanges(c.graph.threads, len(c.groups), func(worker, from, to int) {
-		space := c.workspace(worker, (taps+c.out)*most)
-		for i := from; i < to; i++ {
-			c.group(i, space[:taps*most], space[taps*most:], plane)
-		}
-	})
-	if c.partial != nil && len(c.groups) > 1 {
-		addUp(c.graph.threads, c.partial, c.weight.gradient)
-	}
-	if c.partialBias != nil {
-		addUp(1, c.partialBias, c.bias.gradient)
-	}
-}
-
-// group works on the images of one group.
-func (c *convBackward[T]) group(i int, space, gradSpace []T, plane int) {
-	taps := c.taps()
-	bands := c.groups[i]
-	if c.x.needsGradient && !c.direct() {
-		first, last := bands[0], bands[len(bands)-1]
-		area := c.h * c.w
-		for ch := range c.c {
-			clear(c.dx.data[(ch*c.n+first.image)*area : (ch*c.n+last.image+last.images)*area])
-		}
-	}
-	if c.partialBias != nil {
-		clear(c.partialBias[i])
-	}
-	for j, b := range bands {
-		width, start := c.columns(b), c.start(b)
-		dz, ldz := c.grad.data[start:], plane
-		if c.relu {
-			dz, ldz = gradSpace[:c.out*width], width
-			for o := range c.out {
-				maskTo(dz[o*width:][:width], c.grad.data[o*plane+start:][:width], c.y.data[o*plane+start:][:width])
-			}
-		}
-		if c.partialBias != nil {
-			for o := range c.out {
-				c.partialBias[i][o] += kernel.Sum(dz[o*ldz:][:width])
-			}
-		}
-		if c.partial != nil {
-			columns, ld := c.x.data[start:], plane
-			if !c.direct() {
-				columns, ld = space[:taps*width], width
-				unroll(&c.convGeometry, c.x.data, b, columns)
-			}
-			beta := T(1)
-			if j == 0 {
-				beta = 0
-			}
-			kernel.Gemm(false, true, c.out, taps, width, 1, dz, ldz, columns, ld, beta, c.partial[i], taps)
-		}
-		if c.x.needsGradient {
-			if c.direct() {
-				kernel.Gemm(true, false, taps, width, c.out, 1, c.weight.data, taps, dz, ldz, 0, c.dx.data[start:], plane)
-				continue
-			}
-			columns := space[:taps*width]
-			kernel.Gemm(true, false, taps, width, c.out, 1, c.weight.data, taps, dz, ldz, 0, columns, width)
-			roll(&c.convGeometry, columns, b, c.dx.data)
-		}
-	}
-}
-
-// addUp sets out to the sum of the parts, added in their order.
-func addUp[T kernel.Float](threads int, parts [][]T, out []T) {
-	const piece = 4096
-	kernel.Parallel(threads, (len(out)+piece-1)/piece, func(i int) {
-		from, to := i*piece, min((i+1)*piece, len(out))
-		copy(out[from:to], parts[0][from:to])
-		for _, p := range parts[1:] {
-			kernel.Add(p[from:to], out[from:to])
-		}
-	})
 }

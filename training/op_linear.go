@@ -14,9 +14,7 @@ type linear[T kernel.Float] struct {
 	weight       *parameter[T]
 	bias         *parameter[T] // nil: none
 	relu         bool
-
-	grad, dx *variable[T]
-	masked   []T // the gradient before the ReLU
+	grad, dx     *variable[T]
 }
 
 // addLinear adds a linear layer on x [rows, in], with ReLU where asked for.
@@ -46,31 +44,27 @@ func (l *linear[T]) forward() {
 }
 
 func (l *linear[T]) differentiate(grad *variable[T]) ([]*variable[T], error) {
-	l.grad = grad
 	if l.relu {
-		l.masked = make([]T, l.rows*l.to)
+		var err error
+		if grad, err = addReLUBackward(l.graph, l.y, grad); err != nil {
+			return nil, err
+		}
 	}
+	l.grad = grad
 	if l.weight.trainable && l.rows <= linearFactorRows {
 		l.weight.gradient = nil
 		l.weight.factors = &factors[T]{
 			rows: l.rows, out: l.to, in: l.in,
-			left: l.gradient, right: func() []T { return l.x.data },
+			left: func() []T { return l.grad.data }, right: func() []T { return l.x.data },
 		}
-		l.x.root().keep = true
-		if !l.relu {
-			grad.root().keep = true
-		}
+		l.x.root().keep, grad.root().keep = true, true
 	}
 	shape := l.x.shape
 	if !l.x.needsGradient {
 		shape = []int{1}
 	}
 	o := &operation[T]{name: "backward of " + l.y.name, run: l.backward, stops: -1, overwrites: -1, backward: true}
-	args := []*variable[T]{grad, l.x, l.weight.variable}
-	if l.relu {
-		args = append(args, l.y)
-	}
-	dx, err := l.graph.add(o, shape, args...)
+	dx, err := l.graph.add(o, shape, grad, l.x, l.weight.variable)
 	if err != nil {
 		return nil, err
 	}
@@ -78,19 +72,8 @@ func (l *linear[T]) differentiate(grad *variable[T]) ([]*variable[T], error) {
 	return parameterGradients(l.graph, dx, l.x, l.weight, l.bias)
 }
 
-// gradient returns the gradient before the ReLU.
-func (l *linear[T]) gradient() []T {
-	if l.relu {
-		return l.masked
-	}
-	return l.grad.data
-}
-
 func (l *linear[T]) backward() {
-	if l.relu {
-		maskTo(l.masked, l.grad.data, l.y.data)
-	}
-	dz := l.gradient()
+	dz := l.grad.data
 	if l.bias != nil && l.bias.trainable {
 		copy(l.bias.gradient, dz[:l.to])
 		for r := 1; r < l.rows; r++ {

@@ -2,113 +2,123 @@ package training
 
 import "imgsearch/internal/kernel"
 
-// addMaxPool adds a maximum over windows of x [c, n, h, w], without padding. Where several values of a window are equal,
-// the first one in row-major order gets the gradient; NaN wins.
+// addMaxPool adds a maximum over windows of the images x, without padding. The gradient goes to the first one in
+// row-major order of those that are largest.
 func addMaxPool[T kernel.Float](g *graph[T], name string, x *variable[T], size, stride int) (*variable[T], error) {
-	c, n, h, w := x.shape[0], x.shape[1], x.shape[2], x.shape[3]
+	n, blocks, h, w := x.shape[0], x.shape[1], x.shape[2], x.shape[3]
 	oh, ow := (h-size)/stride+1, (w-size)/stride+1
-	choice := make([]int32, c*n*oh*ow) // where in its plane each result was read
+	choice := make([]uint16, n*blocks*oh*ow*lanes) // which tap of its window each result is
 	var y *variable[T]
 	o := &operation[T]{name: name, stops: -1, overwrites: -1}
-	o.run = func() {
-		kernel.Parallel(g.threads, c*n, func(i int) {
-			maxPoolPlane(x.data[i*h*w:][:h*w], w, size, stride, y.data[i*oh*ow:][:oh*ow], ow, choice[i*oh*ow:][:oh*ow])
-		})
-	}
-	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
-		var dx *variable[T]
-		b := &operation[T]{name: "backward of " + name, stops: -1, overwrites: -1, backward: true}
-		b.run = func() {
-			kernel.Parallel(g.threads, c*n, func(i int) {
-				plane := dx.data[i*h*w:][:h*w]
-				clear(plane)
-				dy := grad.data[i*oh*ow:][:oh*ow]
-				for j, at := range choice[i*oh*ow:][:oh*ow] {
-					plane[at] += dy[j]
-				}
-			})
-		}
-		dx, err := g.add(b, x.shape, grad)
-		return []*variable[T]{dx}, err
-	}
-	y, err := g.add(o, []int{c, n, oh, ow}, x)
-	return y, err
-}
-
-func maxPoolPlane[T kernel.Float](x []T, w, size, stride int, y []T, ow int, choice []int32) {
-	for j := range y {
-		at := (j/ow)*stride*w + (j%ow)*stride
-		best := at
-		m := x[at]
-		for ky := range size {
-			for kx, v := range x[at+ky*w:][:size] {
-				if v > m || v != v && m == m {
-					m, best = v, at+ky*w+kx
-				}
+	// eachWindow calls fn for each window of a plane with the places of its first input and of its result.
+	eachWindow := func(plane int, fn func(in, out int)) {
+		for oy := range oh {
+			for ox := range ow {
+				fn((plane*h*w+oy*stride*w+ox*stride)*lanes, ((plane*oh+oy)*ow+ox)*lanes)
 			}
 		}
-		y[j], choice[j] = m, int32(best)
 	}
-}
-
-// addGlobalMean adds the mean over height and width: [c, n, h, w] to [n, c].
-func addGlobalMean[T kernel.Float](g *graph[T], name string, x *variable[T]) (*variable[T], error) {
-	c, n, plane := x.shape[0], x.shape[1], x.shape[2]*x.shape[3]
-	var y *variable[T]
-	o := &operation[T]{name: name, stops: -1, overwrites: -1}
+	offsets := make([]int, 0, size*size) // of the taps
+	for ky := range size {
+		for kx := range size {
+			offsets = append(offsets, (ky*w+kx)*lanes)
+		}
+	}
 	o.run = func() {
-		kernel.Parallel(g.threads, c, func(ch int) {
-			for i := range n {
-				y.data[i*c+ch] = kernel.Sum(x.data[(ch*n+i)*plane:][:plane]) / T(plane)
-			}
-		})
-	}
-	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
-		var dx *variable[T]
-		b := &operation[T]{name: "backward of " + name, stops: -1, overwrites: -1, backward: true}
-		b.run = func() {
-			kernel.Parallel(g.threads, c, func(ch int) {
-				for i := range n {
-					v := grad.data[i*c+ch] / T(plane)
-					dst := dx.data[(ch*n+i)*plane:][:plane]
-					for j := range dst {
-						dst[j] = v
+		kernel.Parallel(g.threads, n*blocks, func(plane int) {
+			eachWindow(plane, func(in, out int) {
+				most, at := (*[lanes]T)(y.data[out:]), (*[lanes]uint16)(choice[out:])
+				*most, *at = [lanes]T(x.data[in:]), [lanes]uint16{}
+				for tap, offset := range offsets[1:] {
+					for l, v := range (*[lanes]T)(x.data[in+offset:]) {
+						above := positive(v - most[l])
+						at[l] = at[l]&^uint16(above) | uint16(tap+1)&uint16(above)
+						most[l] = max(most[l], v)
 					}
 				}
 			})
-		}
-		dx, err := g.add(b, x.shape, grad)
-		return []*variable[T]{dx}, err
-	}
-	y, err := g.add(o, []int{n, c}, x)
-	return y, err
-}
-
-// addFlatten adds the change from [c, n, h, w] to [n, c*h*w].
-func addFlatten[T kernel.Float](g *graph[T], name string, x *variable[T]) (*variable[T], error) {
-	c, n, plane := x.shape[0], x.shape[1], x.shape[2]*x.shape[3]
-	var y *variable[T]
-	o := &operation[T]{name: name, stops: -1, overwrites: -1}
-	o.run = func() {
-		for i := range n {
-			for ch := range c {
-				copy(y.data[(i*c+ch)*plane:][:plane], x.data[(ch*n+i)*plane:])
-			}
-		}
+		})
 	}
 	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
 		var dx *variable[T]
 		b := &operation[T]{name: "backward of " + name, stops: -1, overwrites: -1, backward: true}
 		b.run = func() {
-			for ch := range c {
-				for i := range n {
-					copy(dx.data[(ch*n+i)*plane:][:plane], grad.data[(i*c+ch)*plane:])
-				}
-			}
+			kernel.Parallel(g.threads, n*blocks, func(plane int) {
+				clear(dx.data[plane*h*w*lanes:][:h*w*lanes])
+				eachWindow(plane, func(in, out int) {
+					dy, at := (*[lanes]T)(grad.data[out:]), (*[lanes]uint16)(choice[out:])
+					for l, v := range dy {
+						dx.data[in+offsets[at[l]]+l] += v
+					}
+				})
+			})
 		}
 		dx, err := g.add(b, x.shape, grad)
 		return []*variable[T]{dx}, err
 	}
-	y, err := g.add(o, []int{n, c * plane}, x)
+	y, err := g.add(o, []int{n, blocks, oh, ow, lanes}, x)
+	return y, err
+}
+
+// addGlobalMean adds the mean over height and width of the images x of so many channels: to [n, channels].
+func addGlobalMean[T kernel.Float](g *graph[T], name string, x *variable[T], channels int) (*variable[T], error) {
+	n, blocks, plane := x.shape[0], x.shape[1], x.shape[2]*x.shape[3]
+	var y *variable[T]
+	o := &operation[T]{name: name, stops: -1, overwrites: -1}
+	o.run = func() {
+		kernel.Parallel(g.threads, n*blocks, func(i int) {
+			var sums [lanes]float64
+			addLanes(x.data[i*plane*lanes:][:plane*lanes], &sums)
+			image, first := i/blocks, i%blocks*lanes
+			for l := range min(lanes, channels-first) {
+				y.data[image*channels+first+l] = T(sums[l] / float64(plane))
+			}
+		})
+	}
+	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
+		var dx *variable[T]
+		b := &operation[T]{name: "backward of " + name, stops: -1, overwrites: -1, backward: true}
+		b.run = func() {
+			kernel.Parallel(g.threads, n*blocks, func(i int) {
+				var v [lanes]T
+				image, first := i/blocks, i%blocks*lanes
+				for l := range min(lanes, channels-first) {
+					v[l] = grad.data[image*channels+first+l] / T(plane)
+				}
+				dst := dx.data[i*plane*lanes:][:plane*lanes]
+				for ; len(dst) >= lanes; dst = dst[lanes:] {
+					*(*[lanes]T)(dst) = v
+				}
+			})
+		}
+		dx, err := g.add(b, x.shape, grad)
+		return []*variable[T]{dx}, err
+	}
+	y, err := g.add(o, []int{n, channels}, x)
+	return y, err
+}
+
+// addFlatten adds the change from images x of so many channels to [n, channels*h*w].
+func addFlatten[T kernel.Float](g *graph[T], name string, x *variable[T], channels int) (*variable[T], error) {
+	n, plane := x.shape[0], x.shape[2]*x.shape[3]
+	var y *variable[T]
+	o := &operation[T]{name: name, stops: -1, overwrites: -1}
+	o.run = func() {
+		kernel.Parallel(g.threads, n, func(i int) {
+			unblock(1, channels, plane, x.data[i*x.len()/n:][:x.len()/n], y.data[i*channels*plane:][:channels*plane])
+		})
+	}
+	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
+		var dx *variable[T]
+		b := &operation[T]{name: "backward of " + name, stops: -1, overwrites: -1, backward: true}
+		b.run = func() {
+			kernel.Parallel(g.threads, n, func(i int) {
+				block(1, channels, plane, grad.data[i*channels*plane:][:channels*plane], dx.data[i*x.len()/n:][:x.len()/n])
+			})
+		}
+		dx, err := g.add(b, x.shape, grad)
+		return []*variable[T]{dx}, err
+	}
+	y, err := g.add(o, []int{n, channels * plane}, x)
 	return y, err
 }

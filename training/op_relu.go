@@ -2,6 +2,7 @@ package training
 
 import (
 	"math"
+	"unsafe"
 
 	"imgsearch/internal/kernel"
 )
@@ -13,43 +14,35 @@ func rectify[T kernel.Float](x []T) {
 	}
 }
 
-// addConstant adds b to x.
-func addConstant[T kernel.Float](b T, x []T) {
-	for i, v := range x {
-		x[i] = v + b
-	}
-}
-
-// addRectify sets x to max(x+b, 0).
-func addRectify[T kernel.Float](b T, x []T) {
-	for i, v := range x {
-		x[i] = max(v+b, 0)
-	}
-}
-
 // maskTo sets dz to dy where y is above 0 and to 0 elsewhere: the gradient of y = max(z, 0) with respect to z.
 func maskTo[T kernel.Float](dz, dy, y []T) {
 	dy, y = dy[:len(dz)], y[:len(dz)]
-	if dz32, ok := any(dz).([]float32); ok {
-		dy32, y32 := any(dy).([]float32)[:len(dz32)], any(y).([]float32)[:len(dz32)]
-		for i, v := range y32 {
-			dz32[i] = whereAbove(v, dy32[i])
-		}
-		return
-	}
-	for i, v := range dy {
-		if !(y[i] > 0) {
-			v = 0
-		}
-		dz[i] = v
+	for i, v := range y {
+		dz[i] = whereAbove(v, dy[i])
 	}
 }
 
-// whereAbove returns v where z is above 0 (or a NaN that bears no sign) and 0 elsewhere, without a branch that nobody
-// could predict.
-func whereAbove(z, v float32) float32 {
-	bits := int64(int32(math.Float32bits(z)))
-	return math.Float32frombits(math.Float32bits(v) & uint32(-bits>>63))
+// positive returns all ones where z is above 0 and 0 elsewhere, either for a NaN, without a branch that nobody could
+// predict.
+func positive[T kernel.Float](z T) uint32 {
+	if unsafe.Sizeof(z) == 4 {
+		return uint32(-int64(int32(math.Float32bits(float32(z)))) >> 63)
+	}
+	if z > 0 {
+		return math.MaxUint32
+	}
+	return 0
+}
+
+// whereAbove returns v where z is above 0 and 0 elsewhere.
+func whereAbove[T kernel.Float](z, v T) T {
+	if unsafe.Sizeof(z) == 4 {
+		return T(math.Float32frombits(math.Float32bits(float32(v)) & positive(z)))
+	}
+	if z > 0 {
+		return v
+	}
+	return 0
 }
 
 // elementPiece is the number of values that a thread takes at a time from work done value by value.
