@@ -17,7 +17,8 @@ type MapOptions struct {
 	// Perplexity is the effective number of neighbours of a point; default 40. Each point should have 3 times as many.
 	// More keeps larger structures together and takes proportionally longer.
 	Perplexity float64
-	// Iterations is the number of steps; default 1,000. More lower the divergence slightly.
+	// Iterations is the number of steps; default 1,000. More lower the divergence slightly; 750 take a quarter less time
+	// for a divergence half a per cent higher.
 	Iterations int
 	// Exaggeration multiplies the attraction in the first ExaggeratedIterations steps, so that groups can gather;
 	// default 12 in the first 250. 1 turns it off.
