@@ -7,7 +7,10 @@ import "imgsearch/internal/kernel"
 func addMaxPool[T kernel.Float](g *graph[T], name string, x *variable[T], size, stride int) (*variable[T], error) {
 	n, blocks, h, w := x.shape[0], x.shape[1], x.shape[2], x.shape[3]
 	oh, ow := (h-size)/stride+1, (w-size)/stride+1
-	choice := make([]uint16, n*blocks*oh*ow*lanes) // which tap of its window each result is
+	var choice []uint16 // which tap of its window each result is, for the gradient
+	if x.needsGradient {
+		choice = make([]uint16, n*blocks*oh*ow*lanes)
+	}
 	var y *variable[T]
 	o := &operation[T]{name: name, stops: -1, overwrites: -1}
 	// eachWindow calls fn for each window of a plane with the places of its first input and of its result.
@@ -27,8 +30,18 @@ func addMaxPool[T kernel.Float](g *graph[T], name string, x *variable[T], size, 
 	o.run = func() {
 		kernel.Parallel(g.threads, n*blocks, func(plane int) {
 			eachWindow(plane, func(in, out int) {
-				most, at := (*[lanes]T)(y.data[out:]), (*[lanes]uint16)(choice[out:])
-				*most, *at = [lanes]T(x.data[in:]), [lanes]uint16{}
+				most := (*[lanes]T)(y.data[out:])
+				*most = [lanes]T(x.data[in:])
+				if choice == nil {
+					for _, offset := range offsets[1:] {
+						for l, v := range (*[lanes]T)(x.data[in+offset:]) {
+							most[l] = max(most[l], v)
+						}
+					}
+					return
+				}
+				at := (*[lanes]uint16)(choice[out:])
+				*at = [lanes]uint16{}
 				for tap, offset := range offsets[1:] {
 					for l, v := range (*[lanes]T)(x.data[in+offset:]) {
 						above := positive(v - most[l])
