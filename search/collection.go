@@ -28,6 +28,7 @@ type Collection struct {
 	mu      sync.Mutex // guards what follows
 	encoder *embedder.Encoder
 	loaded  *loaded
+	scans   int // queries that did without the graph
 }
 
 // CreateOptions say what a new collection is.

@@ -24,9 +24,10 @@
 //
 // The distance is the one that the encoder was trained for, unless [CreateOptions.Metric] says otherwise: cosine where
 // it normalises its embeddings, Euclidean otherwise. In a collection with the cosine distance, embeddings are stored with
-// length 1. Answers come from the graph (approximate; see package index/hnsw), or from a comparison with every image
-// where that is exact and takes no longer: in small collections, for a large k, and while the graph is stale. Results
-// are sorted by rising distance, equal distances by rising id.
+// length 1. Answers come from the graph (approximate; see package index/hnsw) or from a comparison with every image, which is
+// exact: the latter where it takes no longer, which is in collections of up to some 60,000 images, for the first few
+// queries after opening, and for a large k; and while the graph is stale. [QueryOptions] can choose. Results are sorted by
+// rising distance, equal distances by rising id.
 //
 // # Guarantees
 //

@@ -18,7 +18,7 @@ type QueryOptions struct {
 	MaxDistance float64
 	// Exact compares with every image, whatever the size.
 	Exact bool
-	// Ef is the number of candidates that the search of the graph keeps: see hnsw.Options.EfSearch. 0 means the
+	// Ef asks the graph and is the number of candidates that its search keeps: see hnsw.Options.EfSearch. 0 means the
 	// collection's own, and comparing with every image where that takes no longer. At most 100,000.
 	Ef int
 	// IncludeSelf keeps the query's own record among the results.
@@ -181,7 +181,7 @@ func (c *Collection) nearest(v *store.View, embedding []float32, k int, options 
 	}
 	count := v.Header().Count
 	k = min(k, max(count, 1))
-	exact := options.Exact || options.Ef == 0 && count <= graphPays*max(ef, k) || 4*k > count
+	exact := options.Exact || 4*k > count || options.Ef == 0 && (count <= graphPays*max(ef, k) || c.graphCanWait())
 	l, err := c.load(v, !exact)
 	if err != nil {
 		return nil, false, err
@@ -195,6 +195,21 @@ func (c *Collection) nearest(v *store.View, embedding []float32, k int, options 
 	return found, len(found) >= count || len(found) < k, err
 }
 
-// graphPays is how many times more images than candidates there must be for the graph to be faster than comparing with
-// every image. Measured: 64-d embeddings on one thread of a machine with AVX-512 meet at some 200, memory permitting.
-const graphPays = 100
+// graphCanWait reports whether so few queries were asked that reading the graph would cost more than it has saved.
+func (c *Collection) graphCanWait() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.loaded != nil && c.loaded.graph != nil {
+		return false
+	}
+	c.scans++
+	return c.scans <= scansForGraph
+}
+
+const (
+	// graphPays is how many times more images than candidates there must be for the graph to be faster than comparing
+	// with every image: 64-d embeddings on one thread of a machine with AVX-512 meet at some 300.
+	graphPays = 300
+	// scansForGraph is how many comparisons with every image take the time of reading and verifying the graph.
+	scansForGraph = 16
+)

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"sync"
 )
 
@@ -135,27 +136,56 @@ func (a *openArray) payload(name string, n uint32, value []byte) ([]byte, error)
 // values returns the checked payloads of all values of an array, in place. It asks the system to read ahead first:
 // they are mostly one run of pages.
 func (st *state) values(name string) ([][]byte, error) {
-	count := st.header.arrays[name].Values
+	count := int(st.header.arrays[name].Values)
 	if count == 0 {
 		return nil, nil
 	}
 	all := make([][]byte, 0, min(count, 1<<16))
 	var a *openArray
+	total := 0
 	for n := range count {
-		value, open, err := st.raw(name, n)
+		value, open, err := st.raw(name, uint32(n))
 		if err != nil {
 			return nil, err
 		}
 		a = open
 		st.pages.readAhead(value)
 		all = append(all, value)
+		total += len(value)
 	}
-	for n, value := range all {
-		payload, err := a.payload(name, uint32(n), value)
+	threads := min(runtime.GOMAXPROCS(0), count, 1+total/checkShare)
+	errs := make([]error, threads)
+	check := func(thread int) {
+		errs[thread] = st.guard(func() error {
+			for n := thread * count / threads; n < (thread+1)*count/threads; n++ {
+				payload, err := a.payload(name, uint32(n), all[n])
+				if err != nil {
+					return err
+				}
+				all[n] = payload
+			}
+			return nil
+		})
+	}
+	var others sync.WaitGroup
+	for thread := 1; thread < threads; thread++ {
+		others.Go(func() { check(thread) })
+	}
+	check(0)
+	others.Wait()
+	for _, err := range errs {
 		if err != nil {
 			return nil, err
 		}
-		all[n] = payload
 	}
 	return all, nil
+}
+
+// checkShare is the number of bytes to check that are worth a thread.
+const checkShare = 2 << 20
+
+// guard calls fn and turns a fault within the mapping into an error.
+func (st *state) guard(fn func() error) (err error) {
+	defer catchFaults(func() []byte { return st.pages.data }, &err)()
+	return fn()
 }

@@ -27,10 +27,7 @@ func (v *View) State() State { return State{v.st} }
 // Guard is for goroutines that read what the View handed out: it calls fn, and where the system cannot read a part of the
 // file any more, because it was cut off or its disk fails, it returns an error that wraps ErrCorrupt instead of ending the
 // process. [Store.View] does so for the goroutine that calls it.
-func (v *View) Guard(fn func() error) (err error) {
-	defer catchFaults(func() []byte { return v.st.pages.data }, &err)()
-	return fn()
-}
+func (v *View) Guard(fn func() error) error { return v.st.guard(fn) }
 
 // FileSize is the number of bytes that the state takes in the file, those free for later commits counted.
 func (v *View) FileSize() int64 {
