@@ -21,7 +21,7 @@ const (
 	demoData    = "sample:train"
 	demoQueries = "sample:test"
 	demoPreset  = "tiny"
-	demoMinutes = 0.25
+	demoMinutes = 0.5
 	demoRows    = 10
 )
 
@@ -30,9 +30,9 @@ func newDemo(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See the whole way on built-in images: train, index, query, measure",
-		Long: `Train a small encoder for some seconds on CIFAR-10 images that are built in, index them, ask for the neighbours of
+		Long: `Train a small encoder for half a minute on CIFAR-10 images that are built in, index them, ask for the neighbours of
 images that it has not seen, and measure how often neighbours share their label.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), s, dir) },
 	}
 	cmd.Flags().StringVar(&dir, "dir", "imgsearch-demo", "`FOLDER` for the files that the demo writes; those of an earlier demo are replaced")
@@ -40,17 +40,22 @@ images that it has not seen, and measure how often neighbours share their label.
 }
 
 func runDemo(ctx context.Context, s *streams, dir string) error {
+	err := demo(ctx, s, dir)
+	if errors.Is(err, context.Canceled) {
+		return interruptedError{"the demo begins anew when it is run again", err}
+	}
+	return err
+}
+
+func demo(ctx context.Context, s *streams, dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
+		return fmt.Errorf("make the demo's folder (another one: --dir FOLDER): %w", err)
 	}
 	encoderFile := filepath.Join(dir, "demo.encoder")
 	indexFile := filepath.Join(dir, "demo.imgsearch")
 	sheetFile := filepath.Join(dir, "neighbours.png")
-	if err := os.Remove(indexFile); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
 
-	fmt.Fprintf(s.out, "1. Train an encoder on %s, without labels\n", demoData)
+	fmt.Fprintf(s.out, "1. Train an encoder on the images of %s for %.0f seconds, without labels\n", demoData, 60*demoMinutes)
 	o, err := training.PresetByName(demoPreset)
 	if err != nil {
 		return err
@@ -60,9 +65,13 @@ func runDemo(ctx context.Context, s *streams, dir string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "   %s steps of %d images in %.0f s, loss %.3f\n\n", thousands(result.Steps), result.Batch, result.Elapsed.Seconds(), result.Loss)
+	fmt.Fprintf(s.out, "   %s of %s in %s, loss %.3f\n\n", count(result.Steps, "step"), count(result.Batch, "image"),
+		duration(result.Elapsed), result.Loss)
 
 	fmt.Fprintf(s.out, "2. Embed the images and index them\n")
+	if err := os.Remove(indexFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	c, err := search.Create(indexFile, search.CreateOptions{Encoder: result.Encoder})
 	if err != nil {
 		return err
@@ -79,7 +88,7 @@ func runDemo(ctx context.Context, s *streams, dir string) error {
 	}
 	fmt.Fprintf(s.out, "   %s in %.1f s\n\n", count(added.Images, "image"), added.Seconds)
 
-	fmt.Fprintf(s.out, "3. Ask for the neighbours of images of %s\n", demoQueries)
+	fmt.Fprintf(s.out, "3. Ask for the neighbours of images of %s, which it has never seen\n", demoQueries)
 	if err := demoSheet(ctx, s, c, sheetFile); err != nil {
 		return err
 	}
@@ -91,7 +100,7 @@ func runDemo(ctx context.Context, s *streams, dir string) error {
 	if err := evaluation.WriteSummary(s.out, report); err != nil {
 		return err
 	}
-	return demoEnd(s, sheetFile, encoderFile, indexFile)
+	return demoEnd(s, dir, sheetFile, encoderFile, indexFile)
 }
 
 // demoSheet queries with a few images, one of each class, and draws them with their neighbours.
@@ -101,11 +110,10 @@ func demoSheet(ctx context.Context, s *streams, c *search.Collection, path strin
 		return err
 	}
 	defer ds.Close()
-	f := queryFlags{k: 10}
-	var questions []question
-	var answers []answer
+	f := queryFlags{k: 10, picture: "auto"}
+	var rows sheetRows
 	seen := make(map[dataset.Label]bool)
-	for i := 0; i < ds.Len() && len(questions) < demoRows; i++ {
+	for i := 0; i < ds.Len() && len(rows) < demoRows; i++ {
 		entry := ds.Entry(i)
 		if seen[entry.Label] {
 			continue
@@ -116,35 +124,35 @@ func demoSheet(ctx context.Context, s *streams, c *search.Collection, path strin
 			return err
 		}
 		q := question{name: entry.Source, sample: &sample, entry: entry}
-		neighbors, err := f.ask(ctx, c, q)
+		neighbors, err := f.neighbors(ctx, c, q)
 		if err != nil {
 			return err
 		}
-		questions, answers = append(questions, q), append(answers, answer{Query: q.name, Neighbors: neighbors})
-	}
-	if err := f.printTable(ctx, s, c, questions[0], answers[0], true); err != nil {
-		return err
-	}
-	rows, err := sheetRows(ctx, c, questions, answers)
-	if err != nil {
-		return err
+		answered := answer{Query: q.name, Neighbors: neighbors}
+		if len(rows) == 0 {
+			if err := f.printTable(ctx, s, c, q, answered, true); err != nil {
+				return err
+			}
+		}
+		if err := rows.add(ctx, c, q, answered); err != nil {
+			return err
+		}
 	}
 	_, err = atlas.SaveSheets(ctx, path, rows, atlas.SheetOptions{Title: "imgsearch demo", Subtitle: "queries of " + demoQueries + " and their nearest neighbours"})
 	return err
 }
 
 // demoEnd names the files and what to try next.
-func demoEnd(s *streams, sheet, encoder, index string) error {
-	_, err := fmt.Fprintf(s.out, `
-Files:
-  %s   queries and their neighbours: look at it
-  %s     the encoder, with its run record beside it
-  %s   the collection: images, embeddings, graph
-
-Try next:
-  imgsearch query --id 17 --index %s --sheet 17.png
-  imgsearch index PHOTOS --index photos.imgsearch      (a folder of yours, with the encoder that is built in)
-  imgsearch train --data PHOTOS --minutes 10 --out photos.encoder
-`, sheet, encoder, index, index)
-	return err
+func demoEnd(s *streams, dir, sheet, encoder, index string) error {
+	fmt.Fprintf(s.out, "\nFiles:\n")
+	columnsIndented(s.out,
+		sheet, "queries and their neighbours: look at it",
+		encoder, "the encoder, with the record of its training beside it",
+		index, "the collection: images, embeddings, graph")
+	fmt.Fprintf(s.out, "\nTry next:\n")
+	columnsIndented(s.out,
+		fmt.Sprintf("imgsearch query --id 17 --index %s --sheet %s", index, filepath.Join(dir, "17.png")), "neighbours of image 17",
+		"imgsearch index PHOTOS --index photos.imgsearch", "a folder of yours, with the built-in encoder",
+		"imgsearch train --data PHOTOS --minutes 10 --out photos.encoder", "an encoder of your own")
+	return nil
 }
