@@ -57,7 +57,7 @@ func checkGradients(t *testing.T, c networkConfig, input []float64) {
 			continue
 		}
 		g := gradients[p.name]
-		for range min(len(g), 40) {
+		for range min(len(g), 15) {
 			i := rng.IntN(len(g))
 			const h = 1e-5
 			old := p.data[i]

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gorgonia.org/gorgonia"
@@ -252,13 +253,9 @@ func headArchitecture(dim int, head []embedder.Layer) embedder.Architecture {
 // headName renames a parameter of headArchitecture to what it is called here: "head.0.weight" for "layers.2.weight".
 // Parameters that are not the head's give "".
 func headName(name string) string {
-	var index int
-	rest, ok := strings.CutPrefix(name, "layers.")
-	if !ok {
-		return ""
-	}
-	number, rest, _ := strings.Cut(rest, ".")
-	if _, err := fmt.Sscan(number, &index); err != nil || index < 2 {
+	number, rest, _ := strings.Cut(strings.TrimPrefix(name, "layers."), ".")
+	index, err := strconv.Atoi(number)
+	if err != nil || index < 2 {
 		return ""
 	}
 	return fmt.Sprintf("head.%d.%s", index-2, rest)
