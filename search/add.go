@@ -122,8 +122,8 @@ type adding struct {
 	data       dataset.Dataset
 	options    AddOptions
 
-	known   map[string]Record // by source
-	listed  map[string]bool   // sources of data
+	known   map[string]Record // records of the images that data lists, by source
+	gone    []dataset.ID      // images to prune
 	todo    []int             // what must be read, as positions in data
 	report  AddReport         // what came out, without what commits says
 	commits *committer
@@ -148,10 +148,11 @@ func (a *adding) run(ctx context.Context) error {
 		return err
 	}
 	a.progress(StageEmbed, len(a.todo), len(a.todo), true)
-	if a.options.Prune {
-		if err := a.prune(ctx); err != nil {
+	if len(a.gone) > 0 {
+		if _, err := a.collection.store.Apply(ctx, store.Batch{Remove: a.gone}); err != nil {
 			return err
 		}
+		a.report.Pruned = len(a.gone)
 	}
 	return a.collection.updateGraph(ctx, a.options.Threads, func(done, total int) {
 		a.progress(StageLink, done, total, done == total)
@@ -186,28 +187,38 @@ func (r AddReport) plus(other AddReport) AddReport {
 	return r
 }
 
-// compare finds what must be read. It returns records that changed although their images did not.
+// compare finds what must be read and what is gone. It returns records that changed although their images did not.
 func (a *adding) compare(ctx context.Context) (touched []Record, err error) {
+	n := a.data.Len()
+	listed := make(map[string]bool, n)
+	first := make([]int, 0, n) // positions without those whose source came before
+	for i := range n {
+		source := a.data.Entry(i).Source
+		if listed[source] {
+			a.problem(dataset.Problem{Source: source, Err: fmt.Errorf("%s: %w", source, ErrRepeated)})
+			continue
+		}
+		listed[source] = true
+		first = append(first, i)
+	}
+	prunes := a.pruner()
 	a.known = map[string]Record{}
 	for r, err := range a.collection.Records(ctx) {
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case listed[r.Source]:
+			a.known[r.Source] = r
+		case prunes(r):
+			a.gone = append(a.gone, r.ID)
 		}
-		a.known[r.Source] = r
 	}
-	n := a.data.Len()
-	a.listed = make(map[string]bool, n)
-	for i := range n {
+	for _, i := range first {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		a.progress(StageCompare, i, n, false)
 		e := a.data.Entry(i)
-		if a.listed[e.Source] {
-			a.problem(dataset.Problem{Source: e.Source, Err: fmt.Errorf("%s: %w", e.Source, ErrRepeated)})
-			continue
-		}
-		a.listed[e.Source] = true
 		r, ok := a.known[e.Source]
 		switch {
 		case !ok || e.ModTime.IsZero() || r.Size != e.Size || !r.ModTime.Equal(e.ModTime):
@@ -341,36 +352,30 @@ func (p *preparing) Read(ctx context.Context, i int) (dataset.Sample, error) {
 	return s, nil
 }
 
-// prune removes the images whose files are gone.
-func (a *adding) prune(ctx context.Context) error {
-	roots := a.options.Roots
-	if len(roots) == 0 {
-		roots = []string{a.data.Name()}
-	}
-	var gone []dataset.ID
-	for _, root := range roots {
-		folder, split, ok := rootFolder(root)
-		if !ok {
-			continue
+// pruner returns what tells whether an image that is not listed is to be removed.
+func (a *adding) pruner() func(Record) bool {
+	type root struct{ folder, split string }
+	var roots []root
+	if names := a.options.Roots; a.options.Prune {
+		if len(names) == 0 {
+			names = []string{a.data.Name()}
 		}
-		for source, r := range a.known {
-			if r.ModTime.IsZero() || a.listed[source] || split != "" && r.Split != split || !isBelow(folder, source) {
+		for _, name := range names {
+			if folder, split, ok := rootFolder(name); ok {
+				roots = append(roots, root{folder, split})
+			}
+		}
+	}
+	return func(r Record) bool {
+		for _, root := range roots {
+			if r.ModTime.IsZero() || root.split != "" && r.Split != root.split || !isBelow(root.folder, r.Source) {
 				continue
 			}
-			if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
-				gone = append(gone, r.ID)
-				a.listed[source] = true // another root may hold it too
-			}
+			_, err := os.Stat(r.Source)
+			return errors.Is(err, fs.ErrNotExist)
 		}
+		return false
 	}
-	if len(gone) == 0 {
-		return nil
-	}
-	if _, err := a.collection.store.Apply(ctx, store.Batch{Remove: gone}); err != nil {
-		return err
-	}
-	a.report.Pruned = len(gone)
-	return nil
 }
 
 // rootFolder finds the folder that the name of a data set stands for, and the part of it that is meant.

@@ -3,9 +3,11 @@ package search
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"imgsearch/embedder"
 	"imgsearch/index"
+	"imgsearch/internal/kernel"
 	"imgsearch/store"
 )
 
@@ -65,27 +67,37 @@ func (c *Collection) checkEncoder(v *store.View, problem func(error)) {
 	}
 }
 
+// checkThumbnails decodes them all, which takes most of a check's time: so on all cores.
 func (c *Collection) checkThumbnails(ctx context.Context, v *store.View, problem func(error)) error {
 	ids, err := v.IDs()
 	if err != nil {
 		return nil // the store has said so
 	}
-	for id := range ids.All() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		b, err := v.Thumbnail(id)
-		if err != nil {
-			continue // the store has said so
-		}
-		if len(b) == 0 && c.options.Thumbnail == 0 {
-			continue
-		}
-		if _, err := decodeThumbnail(b); err != nil {
-			problem(fmt.Errorf("thumbnail of image %d: %w", id, err))
-		}
+	threads := kernel.Threads(0)
+	problems := make([][]error, threads)
+	errs := make([]error, threads)
+	all := slices.Collect(ids.All())
+	kernel.ParallelRanges(threads, len(all), func(worker, from, to int) {
+		errs[worker] = v.Guard(func() error {
+			for _, id := range all[from:to] {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				b, err := v.Thumbnail(id)
+				if err != nil || len(b) == 0 && c.options.Thumbnail == 0 {
+					continue // what is wrong with the value, the store has said
+				}
+				if _, err := decodeThumbnail(b); err != nil {
+					problems[worker] = append(problems[worker], fmt.Errorf("thumbnail of image %d: %w", id, err))
+				}
+			}
+			return nil
+		})
+	})
+	for _, err := range slices.Concat(problems...) {
+		problem(err)
 	}
-	return nil
+	return firstError(errs)
 }
 
 // checkGraph checks the graph and that it holds the images: all of them, or where it is stale none that never were.

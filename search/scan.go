@@ -1,7 +1,6 @@
 package search
 
 import (
-	"errors"
 	"math"
 
 	"imgsearch/dataset"
@@ -43,7 +42,7 @@ func (c *Collection) scan(v *store.View, l *loaded, query []float32, k int) ([]i
 			return nil
 		})
 	})
-	if err := errors.Join(errs...); err != nil {
+	if err := firstError(errs); err != nil {
 		return nil, err
 	}
 	all := index.NewNearest(k)
@@ -55,4 +54,14 @@ func (c *Collection) scan(v *store.View, l *loaded, query []float32, k int) ([]i
 		}
 	}
 	return index.Measure(c.metric, all.Sorted()), nil
+}
+
+// firstError returns the first error of several goroutines.
+func firstError(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

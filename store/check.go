@@ -174,7 +174,7 @@ func (v *View) checkRecords(ctx context.Context, ids IDs, report func(error)) er
 		if len(b) == 0 {
 			return
 		}
-		r, err := v.record(id, b)
+		r, err := v.record(id, b, &Record{})
 		if err != nil {
 			report(err)
 			return

@@ -60,11 +60,11 @@ func FuzzHeader(f *testing.F) {
 func FuzzRecord(f *testing.F) {
 	f.Add(encodeRecord(Record{Source: "a/b.png", Label: "cat", Split: "test", Size: 77, ModTime: time.Unix(5, 6)}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := decodeRecord(5, b)
+		r, err := decodeRecord(5, b, &Record{Label: "cat"})
 		if err != nil {
 			return
 		}
-		again, err := decodeRecord(5, encodeRecord(r))
+		again, err := decodeRecord(5, encodeRecord(r), &Record{Split: "test"})
 		if err != nil || again.Source != r.Source || again.Label != r.Label || again.Split != r.Split ||
 			again.Hash != r.Hash || again.Size != r.Size || !again.ModTime.Equal(r.ModTime) {
 			t.Errorf("%+v came back as %+v, %v", r, again, err)

@@ -46,8 +46,9 @@ func encodeRecord(r Record) []byte {
 	return b
 }
 
-// decodeRecord reads a record; an error does not wrap a sentinel.
-func decodeRecord(id dataset.ID, b []byte) (Record, error) {
+// decodeRecord reads a record; an error does not wrap a sentinel. Where label and split are those of like, a record read
+// before, their memory is shared.
+func decodeRecord(id dataset.ID, b []byte, like *Record) (Record, error) {
 	r := Record{ID: id}
 	if len(b) < len(r.Hash) {
 		return r, errors.New("is cut off in the hash")
@@ -73,16 +74,20 @@ func decodeRecord(id dataset.ID, b []byte) (Record, error) {
 		r.ModTime = time.Unix(seconds, int64(nanos)-1).UTC()
 	}
 	var label string
-	for _, f := range []struct {
+	for _, f := range [...]struct {
 		name string
 		to   *string
+		like string
 		max  uint64
-	}{{"source", &r.Source, MaxSource}, {"label", &label, MaxLabel}, {"split", &r.Split, MaxLabel}} {
+	}{{"source", &r.Source, "", MaxSource}, {"label", &label, string(like.Label), MaxLabel}, {"split", &r.Split, like.Split, MaxLabel}} {
 		length, n := binary.Uvarint(b)
 		if n <= 0 || length > f.max || length > uint64(len(b)-n) {
 			return r, fmt.Errorf("is cut off in the %s", f.name)
 		}
-		*f.to = string(b[n : n+int(length)])
+		text := b[n : n+int(length)]
+		if *f.to = f.like; string(text) != f.like {
+			*f.to = string(text)
+		}
 		b = b[n+int(length):]
 	}
 	r.Label = dataset.Label(label)

@@ -404,7 +404,7 @@ func TestBoundaries(t *testing.T) {
 func TestRecordTimes(t *testing.T) {
 	for _, want := range []time.Time{{}, time.Unix(0, 0), time.Unix(-1, 999_999_999), time.Unix(1, 1), time.Time{}.Add(1),
 		time.Unix(1<<40, 0), time.Date(1600, 1, 1, 0, 0, 0, 5, time.UTC), time.Now()} {
-		r, err := decodeRecord(3, encodeRecord(Record{Source: "x", ModTime: want}))
+		r, err := decodeRecord(3, encodeRecord(Record{Source: "x", ModTime: want}), &Record{})
 		if err != nil || !r.ModTime.Equal(want) || r.ModTime.IsZero() != want.IsZero() || r.ID != 3 {
 			t.Errorf("%v came back as %v, %v", want, r.ModTime, err)
 		}

@@ -129,11 +129,11 @@ func (v *View) Record(id dataset.ID) (Record, error) {
 	if len(b) == 0 {
 		return Record{}, fmt.Errorf("id %d: %w: it was removed", id, ErrNotFound)
 	}
-	return v.record(id, b)
+	return v.record(id, b, &Record{})
 }
 
-func (v *View) record(id dataset.ID, b []byte) (Record, error) {
-	r, err := decodeRecord(id, b)
+func (v *View) record(id dataset.ID, b []byte, like *Record) (Record, error) {
+	r, err := decodeRecord(id, b, like)
 	if err != nil {
 		return Record{}, fmt.Errorf("record %d: %w: %w", id, ErrCorrupt, err)
 	}
@@ -144,6 +144,7 @@ func (v *View) record(id dataset.ID, b []byte) (Record, error) {
 func (v *View) Records(from dataset.ID, limit int) ([]Record, error) {
 	var records []Record
 	next := v.st.header.NextID
+	last := &Record{}
 	for from < next {
 		n := uint32(from / recordsPerValue)
 		p, err := v.slots(recordArray, n, recordsPerValue)
@@ -156,11 +157,13 @@ func (v *View) Records(from dataset.ID, limit int) ([]Record, error) {
 				return nil, fmt.Errorf("value %d of %s: %w", n, recordArray, err)
 			}
 			if len(b) > 0 {
-				r, err := v.record(dataset.ID(uint64(n)*recordsPerValue+uint64(i)), b)
+				r, err := v.record(dataset.ID(uint64(n)*recordsPerValue+uint64(i)), b, last)
 				if err != nil {
 					return nil, err
 				}
-				if records = append(records, r); limit > 0 && len(records) == limit {
+				records = append(records, r)
+				last = &records[len(records)-1]
+				if limit > 0 && len(records) == limit {
 					return records, nil
 				}
 			}
