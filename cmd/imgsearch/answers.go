@@ -12,37 +12,26 @@ import (
 	"imgsearch/search"
 )
 
-// print writes the answers in the form that the flags ask for.
-func (f queryFlags) print(ctx context.Context, s *streams, c *search.Collection, questions []question, answers []answer) error {
-	for i, a := range answers {
-		var err error
-		switch {
-		case f.json:
-			err = printAnswerJSON(s, a, len(answers) == 1)
-		case f.paths:
-			err = printPaths(s, a)
-		default:
-			err = f.printTable(ctx, s, c, questions[i], a, len(answers) > 1)
+// print writes an answer in the form that the flags ask for, and takes it into the sheet.
+func (a *asker) print(ctx context.Context, q question, answered answer) error {
+	var err error
+	switch {
+	case a.f.json:
+		err = printAnswerJSON(a.s, answered, !a.several)
+	case a.f.paths:
+		for _, n := range answered.Neighbors {
+			fmt.Fprintln(a.s.out, n.Source)
 		}
-		if err != nil {
-			return err
+	default:
+		if a.several && a.asked > 1 {
+			fmt.Fprintln(a.s.out)
 		}
+		err = a.f.printTable(ctx, a.s, a.collection, q, answered, a.several)
 	}
-	if f.sheet == "" {
-		return nil
+	if err == nil && a.f.sheet != "" {
+		err = a.rows.add(ctx, a.collection, q, answered)
 	}
-	rows, err := sheetRows(ctx, c, questions, answers)
-	if err != nil {
-		return err
-	}
-	paths, err := atlas.SaveSheets(ctx, f.sheet, rows, atlas.SheetOptions{Title: "Nearest neighbours", Subtitle: f.index})
-	if err != nil {
-		return err
-	}
-	for _, path := range paths {
-		fmt.Fprintf(s.err, "wrote %s\n", path)
-	}
-	return nil
+	return errors.Join(err, a.s.out.first)
 }
 
 func printAnswerJSON(s *streams, a answer, alone bool) error {
@@ -55,13 +44,27 @@ func printAnswerJSON(s *streams, a answer, alone bool) error {
 	return printJSONLine(s.out, a)
 }
 
-func printPaths(s *streams, a answer) error {
-	for _, n := range a.Neighbors {
-		if _, err := fmt.Fprintln(s.out, n.Source); err != nil {
+// saveSheet draws what was asked and answered, where a sheet is wanted.
+func (a *asker) saveSheet(ctx context.Context) error {
+	if a.f.sheet == "" || len(a.rows) == 0 {
+		return nil
+	}
+	options := atlas.SheetOptions{Title: "Nearest neighbours", Subtitle: a.f.index}
+	// Many queries take several files, whose names are only known now.
+	paths, err := atlas.SheetPaths(a.f.sheet, a.rows, options)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if err := checkOutput(path, a.f.force); err != nil {
 			return err
 		}
 	}
-	return nil
+	paths, err = atlas.SaveSheets(ctx, a.f.sheet, a.rows, options)
+	for _, path := range paths {
+		fmt.Fprintf(a.s.err, "wrote %s\n", path)
+	}
+	return err
 }
 
 // printTable writes one answer as an aligned table, below a heading where there are several.
@@ -82,9 +85,6 @@ func (f queryFlags) printTable(ctx context.Context, s *streams, c *search.Collec
 		t.AppendRow(table.Row{n.Rank, n.ID, fmt.Sprintf("%.4f", n.Distance), fmt.Sprintf("%.4f", n.Similarity), n.Label, n.Source})
 	}
 	t.Render()
-	if heading {
-		fmt.Fprintln(s.out)
-	}
 	return nil
 }
 
@@ -146,28 +146,27 @@ func thumbnail(ctx context.Context, c *search.Collection, id dataset.ID) (*datas
 	return image, err
 }
 
-// sheetRows lays out questions and answers for a contact sheet.
-func sheetRows(ctx context.Context, c *search.Collection, questions []question, answers []answer) ([]atlas.SheetRow, error) {
-	rows := make([]atlas.SheetRow, len(answers))
-	for i, a := range answers {
-		q := questions[i]
-		image, err := questionImage(ctx, c, q)
-		if err != nil {
-			return nil, err
-		}
-		rows[i].Query = atlas.SheetCell{Image: image, Caption: caption(q.entry.Label, q.entry.Source), Sub: q.entry.Source}
-		for _, n := range a.Neighbors {
-			image, err := thumbnail(ctx, c, n.ID)
-			if err != nil {
-				return nil, err
-			}
-			rows[i].Cells = append(rows[i].Cells, atlas.SheetCell{
-				Image: image, Caption: caption(n.Label, n.Source), Sub: fmt.Sprintf("%.3f  #%d", n.Distance, n.ID),
-				Frame: frame(q.entry.Label, n.Label),
-			})
-		}
+// sheetRows collects questions and answers for a contact sheet.
+type sheetRows []atlas.SheetRow
+
+func (h *sheetRows) add(ctx context.Context, c *search.Collection, q question, a answer) error {
+	image, err := questionImage(ctx, c, q)
+	if err != nil {
+		return err
 	}
-	return rows, nil
+	row := atlas.SheetRow{Query: atlas.SheetCell{Image: image, Caption: caption(q.entry.Label, q.entry.Source), Sub: q.entry.Source}}
+	for _, n := range a.Neighbors {
+		image, err := thumbnail(ctx, c, n.ID)
+		if err != nil {
+			return err
+		}
+		row.Cells = append(row.Cells, atlas.SheetCell{
+			Image: image, Caption: caption(n.Label, n.Source), Sub: fmt.Sprintf("%.3f  #%d", n.Distance, n.ID),
+			Frame: frame(q.entry.Label, n.Label),
+		})
+	}
+	*h = append(*h, row)
+	return nil
 }
 
 // caption is the label, or where there is none the source.

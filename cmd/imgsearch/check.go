@@ -11,7 +11,7 @@ func newCheck(s *streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
 		Short: "Verify every checksum, record and edge of a collection",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactlyOne("a collection file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCheck(cmd.Context(), s, args[0])
 		},

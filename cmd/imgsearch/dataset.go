@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,7 +16,7 @@ func newDataset(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dataset",
 		Short: "Fetch a data set, or describe one",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newDatasetGet(s), newDatasetInfo(s))
@@ -27,21 +28,25 @@ func newDatasetGet(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get cifar10",
 		Short: "Download CIFAR-10 and check it",
-		Long: `Download the published CIFAR-10 binary archive (170 MB), check its images against their published SHA-256 sums and
-keep it where the name cifar10 finds it. An interrupted download goes on where it stopped.`,
+		Long: `Download the published CIFAR-10 binary archive (170 MB), check its batches of images against their published SHA-256
+sums, and keep them, unpacked (185 MB), where the name cifar10 finds them. An interrupted download goes on where it
+stopped; the archive itself is not kept.`,
 		Example: `  imgsearch dataset get cifar10
   imgsearch dataset get cifar10 --from cifar-10-binary.tar.gz`,
 		ValidArgs: []string{"cifar10"},
-		Args:      cobra.ExactArgs(1),
+		Args:      exactlyOne("the data set to fetch: cifar10"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] != "cifar10" {
 				return usagef("data set %q cannot be fetched: cifar10 is the only one", args[0])
 			}
-			bar := startCounter(s, "fetching", true)
-			o.Progress = func(done, total int64) { bar.set(int(done), int(total)) }
+			bar := startCounter(s, "fetching", byteUnit)
+			o.Progress = func(done, total int64) { bar.set(done, total) }
 			path, err := dataset.Get(cmd.Context(), o)
 			bar.finish()
-			if err != nil {
+			switch {
+			case errors.Is(err, context.Canceled):
+				return interruptedError{"what came is kept, the same command goes on from there", err}
+			case err != nil:
 				return err
 			}
 			_, err = fmt.Fprintln(s.out, path)
@@ -72,7 +77,7 @@ func newDatasetInfo(s *streams) *cobra.Command {
 		Use:     "info D...",
 		Short:   "Count the images and labels of a data set",
 		Example: "  imgsearch dataset info photos/\n  imgsearch dataset info sample:train",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeastOne("a data set: a folder of images, an image, sample or cifar10"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runDatasetInfo(cmd.Context(), s, args, asJSON)
 		},
@@ -105,7 +110,7 @@ func runDatasetInfo(ctx context.Context, s *streams, names []string, asJSON bool
 	if asJSON {
 		err = printJSON(s.out, info)
 	} else {
-		err = printDatasetInfo(s, info)
+		printDatasetInfo(s, info)
 	}
 	if err == nil && skipped > 0 {
 		return incompleteError{skipped, "file"}
@@ -113,13 +118,12 @@ func runDatasetInfo(ctx context.Context, s *streams, names []string, asJSON bool
 	return err
 }
 
-func printDatasetInfo(s *streams, info datasetInfo) error {
-	keyValues(s.out, "name", info.Name, "images", thousands(info.Images), "ignored files", thousands(info.Ignored),
-		"fingerprint", info.Fingerprint)
+func printDatasetInfo(s *streams, info datasetInfo) {
+	pairs := []string{"name", info.Name, "images", thousands(info.Images)}
 	for _, part := range slices.Sorted(maps.Keys(info.Parts)) {
-		keyValues(s.out, "part "+part, thousands(info.Parts[part]))
+		pairs = append(pairs, "  "+part, thousands(info.Parts[part]))
 	}
+	keyValues(s.out, append(pairs, "ignored files", thousands(info.Ignored), "fingerprint", info.Fingerprint)...)
 	fmt.Fprintln(s.out)
 	printLabels(s, info.Labels)
-	return nil
 }

@@ -149,10 +149,14 @@ func demoEnd(s *streams, dir, sheet, encoder, index string) error {
 		sheet, "queries and their neighbours: look at it",
 		encoder, "the encoder, with the record of its training beside it",
 		index, "the collection: images, embeddings, graph")
-	fmt.Fprintf(s.out, "\nTry next:\n")
-	columnsIndented(s.out,
-		fmt.Sprintf("imgsearch query --id 17 --index %s --sheet %s", index, filepath.Join(dir, "17.png")), "neighbours of image 17",
-		"imgsearch index PHOTOS --index photos.imgsearch", "a folder of yours, with the built-in encoder",
-		"imgsearch train --data PHOTOS --minutes 10 --out photos.encoder", "an encoder of your own")
-	return nil
+	_, err := fmt.Fprintf(s.out, `
+Try next:
+  # the neighbours of an image of yours, or of indexed image 17
+  imgsearch query --id 17 --index %s --sheet %s
+  # a folder of yours, with the built-in encoder
+  imgsearch index PHOTOS --index photos.imgsearch
+  # an encoder of your own
+  imgsearch train --data PHOTOS --minutes 10 --out photos.encoder
+`, index, filepath.Join(dir, "17.png"))
+	return err
 }

@@ -16,7 +16,7 @@ func newEncoder(s *streams) *cobra.Command {
 		Use:   "encoder [FILE]",
 		Short: "Describe an encoder file: its net, and what made it",
 		Long:  "Describe an encoder file: its net, and what made it. Without FILE, the encoder that is built in.",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  atMostOne,
 		RunE: func(_ *cobra.Command, args []string) error {
 			encoder, err := loadEncoder(strings.Join(args, ""))
 			if err != nil {
@@ -33,15 +33,6 @@ func newEncoder(s *streams) *cobra.Command {
 	return cmd
 }
 
-// loadEncoder reads an encoder file, or returns the built-in encoder where path is empty.
-func loadEncoder(path string) (*embedder.Encoder, error) {
-	if path == "" {
-		return embedder.Shipped()
-	}
-	encoder, err := embedder.Load(path)
-	return encoder, orMissing(err)
-}
-
 func describeEncoder(s *streams, d embedder.Description) {
 	distance := "l2"
 	if d.Normalized {
@@ -50,7 +41,7 @@ func describeEncoder(s *streams, d embedder.Description) {
 	m := d.Metadata
 	keyValues(s.out,
 		"fingerprint", d.Fingerprint,
-		"file", fmt.Sprintf("%s, format version %d", count(int(d.FileBytes), "byte"), d.FormatVersion),
+		"file", fmt.Sprintf("%s, format version %d", fileSize(d.FileBytes), d.FormatVersion),
 		"input", fmt.Sprintf("%d x %d RGB, mean %.4g, std %.4g", d.InputSize, d.InputSize, d.Mean, d.Std),
 		"embedding", fmt.Sprintf("%d values, compared by %s", d.Dim, distance),
 		"size", fmt.Sprintf("%s, %.1f MFLOP an image", count(int(d.Parameters), "parameter"), float64(d.FLOPs)/1e6),

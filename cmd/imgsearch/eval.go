@@ -35,17 +35,17 @@ With --queries the images of D are embedded and asked for; without, each indexed
 itself left out.`,
 		Example: `  imgsearch eval --index cifar.imgsearch --queries cifar10:test --baselines
   imgsearch eval --index photos.imgsearch --json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runEval(cmd.Context(), s, f) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.index, "index", "", "collection `FILE` to measure: the gallery")
 	flags.StringArrayVar(&f.queries, "queries", nil, "data set `D` to ask for: the query set; may be repeated")
-	flags.IntVar(&f.limit, "limit", 0, "ask for at most this many queries, drawn by --seed (0: all)")
+	flags.IntVar(&f.limit, "limit", 0, "ask for at most `N` queries, drawn by --seed (default: all)")
 	flags.BoolVar(&f.exact, "exact", false, "let exact search answer instead of the graph")
 	flags.BoolVar(&f.baselines, "baselines", false, "put raw pixels, PCA and an untrained encoder beside it")
-	flags.Uint64Var(&f.seed, "seed", 1, "seed of the bootstrap, of --limit and of the untrained encoder")
-	flags.IntVar(&f.threads, "threads", 0, "threads to use (0: all cores)")
+	flags.Uint64Var(&f.seed, "seed", 1, "seed `N` of the bootstrap, of --limit and of the untrained encoder")
+	flags.IntVar(&f.threads, "threads", 0, "use `N` threads (default: all cores)")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
 	return cmd
 }
@@ -54,8 +54,10 @@ func runEval(ctx context.Context, s *streams, f evalFlags) error {
 	if err := requireFlag("index", f.index, "photos.imgsearch"); err != nil {
 		return err
 	}
-	if f.limit < 0 {
-		return usagef("--limit %d: must not be negative", f.limit)
+	for name, n := range map[string]int{"limit": f.limit, "threads": f.threads} {
+		if n < 0 {
+			return usagef("--%s %d: must not be negative", name, n)
+		}
 	}
 	c, err := openCollection(f.index, "")
 	if err != nil {
@@ -81,7 +83,7 @@ func runEval(ctx context.Context, s *streams, f evalFlags) error {
 func evaluate(ctx context.Context, s *streams, c *search.Collection, f evalFlags) (*evaluation.Report, int, error) {
 	skipped := 0
 	problem := func(p dataset.Problem) {
-		fmt.Fprintf(s.err, "skipped %s\n", p.Error())
+		fmt.Fprintf(s.err, "skipped %s\n", oneLine(p))
 		skipped++
 	}
 	o := search.EvaluateOptions{

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"imgsearch/index"
+	"imgsearch/search"
+	"imgsearch/training"
 )
 
 // The exit codes of imgsearch; root.go lists them for --help.
@@ -34,6 +38,15 @@ func (e incompleteError) Error() string {
 	return fmt.Sprintf("done, but %s %s skipped: each is named above", count(e.skipped, e.what), was(e.skipped))
 }
 
+// interruptedError says what an interrupted command leaves and how to go on.
+type interruptedError struct {
+	text string
+	err  error
+}
+
+func (e interruptedError) Error() string { return "interrupted: " + e.text }
+func (e interruptedError) Unwrap() error { return e.err }
+
 // exitCode maps an error to the exit code of the process. It is the only place that does.
 func exitCode(err error) int {
 	var usage usageError
@@ -43,7 +56,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), isOption(err):
 		return exitUsage
 	case errors.As(err, &incomplete):
 		return exitIncomplete
@@ -52,4 +65,14 @@ func exitCode(err error) int {
 	default:
 		return exitFailure
 	}
+}
+
+// isOption tells whether the library refused the value of an option, which came from a flag.
+func isOption(err error) bool {
+	for _, target := range []error{training.ErrOptions, search.ErrOptions, index.ErrK} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
 }

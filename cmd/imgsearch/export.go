@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 
-	"github.com/sbinet/npyio"
 	"github.com/spf13/cobra"
 
 	"imgsearch/atlas"
@@ -34,7 +37,7 @@ func newExport(s *streams) *cobra.Command {
 label, its rows in the NumPy file's order, which is by rising id: for a fresh collection the data set's own. With
 --jsonl both, an object a line: {"id","source","label","embedding"}.`,
 		Example: "  imgsearch export --index photos.imgsearch --embeddings photos.npy --labels photos.csv",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runExport(cmd.Context(), s, f) },
 	}
 	flags := cmd.Flags()
@@ -53,10 +56,8 @@ func runExport(ctx context.Context, s *streams, f exportFlags) error {
 	if f.embeddings == "" && f.labels == "" && f.jsonl == "" {
 		return usagef("nothing to write: give --embeddings F.npy, --labels F.csv or --jsonl F.jsonl")
 	}
-	for _, path := range []string{f.embeddings, f.labels, f.jsonl} {
-		if err := refuseOverwrite(path, f.force); err != nil {
-			return err
-		}
+	if err := f.checkFiles(); err != nil {
+		return err
 	}
 	c, err := openCollection(f.index, "")
 	if err != nil {
@@ -79,6 +80,26 @@ func runExport(ctx context.Context, s *streams, f exportFlags) error {
 		}
 	}
 	keyValues(s.out, "exported", count(len(all.records), "image"), "dim", strconv.Itoa(c.Dim()))
+	return nil
+}
+
+// checkFiles looks at the places to write: all different, and none the collection itself.
+func (f exportFlags) checkFiles() error {
+	paths := []string{f.embeddings, f.labels, f.jsonl}
+	for i, path := range paths {
+		if path == "" {
+			continue
+		}
+		if slices.Contains(paths[:i], path) {
+			return usagef("%s is named twice: each output needs a file of its own", path)
+		}
+		if sameFile(path, f.index) {
+			return usagef("%s is the collection itself: name another file", path)
+		}
+		if err := checkOutput(path, f.force); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -108,12 +129,27 @@ func readAll(ctx context.Context, c *search.Collection) (exported, error) {
 	return all, nil
 }
 
+// writeNPY writes format version 1.0: magic, length of the header, the header as a Python dictionary padded with spaces
+// so that the values begin at a multiple of 64 bytes, and the rows as little-endian float32.
+// See https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html.
 func (e exported) writeNPY(w io.Writer) error {
-	rows := make([][]float32, 0, len(e.records))
-	for row := range slices.Chunk(e.embeddings, e.dim) {
-		rows = append(rows, row)
+	const prefix = len("\x93NUMPY") + 2 + 2
+	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", len(e.records), e.dim)
+	header += strings.Repeat(" ", 63-(prefix+len(header))%64) + "\n"
+	start := append([]byte("\x93NUMPY\x01\x00"), byte(len(header)), byte(len(header)>>8))
+	if _, err := w.Write(append(start, header...)); err != nil {
+		return err
 	}
-	return npyio.Write(w, rows)
+	row := make([]byte, 4*e.dim)
+	for values := range slices.Chunk(e.embeddings, e.dim) {
+		for i, v := range values {
+			binary.LittleEndian.PutUint32(row[4*i:], math.Float32bits(v))
+		}
+		if _, err := w.Write(row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e exported) writeCSV(w io.Writer) error {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,7 +36,7 @@ A repeated run adds only what is new or changed. An interrupted run keeps what i
 with the rest. Without --encoder a new collection uses the built-in encoder, and an old one its own.`,
 		Example: `  imgsearch index photos/ --index photos.imgsearch
   imgsearch index cifar10:train --index cifar.imgsearch --encoder cifar.encoder`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("what to index: a folder of images, an image, or a data set"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runIndex(cmd.Context(), s, f, args, cmd.Flags().Changed)
 		},
@@ -45,11 +45,11 @@ with the rest. Without --encoder a new collection uses the built-in encoder, and
 	flags.StringVar(&f.index, "index", "", "collection `FILE` to make or extend")
 	flags.StringVar(&f.encoder, "encoder", "", "encoder `FILE` (default: the collection's own, or the built-in one)")
 	flags.BoolVar(&f.prune, "prune", false, "remove records whose file is gone from the named folders")
-	flags.IntVar(&f.threads, "threads", 0, "threads to use (0: all cores)")
-	flags.IntVar(&f.thumbnail, "thumbnail", 0, "longest side of a new collection's thumbnails in pixels (0: 128; negative: none)")
-	flags.IntVar(&f.graph.M, "m", 0, "links of a node in a new collection's graph (0: 16)")
-	flags.IntVar(&f.graph.EfConstruction, "ef-construction", 0, "candidates that a new node chooses its links from (0: 200)")
-	flags.IntVar(&f.graph.EfSearch, "ef-search", 0, "candidates that a search keeps (0: 200)")
+	flags.IntVar(&f.threads, "threads", 0, "use `N` threads (default: all cores)")
+	flags.IntVar(&f.thumbnail, "thumbnail", 0, "thumbnails of a new collection are at most `N` pixels wide and high (default: 128; -1: none)")
+	flags.IntVar(&f.graph.M, "m", 0, "a node of a new collection's graph has `N` links (default: 16)")
+	flags.IntVar(&f.graph.EfConstruction, "ef-construction", 0, "a new node chooses its links from `N` candidates (default: 200)")
+	flags.IntVar(&f.graph.EfSearch, "ef-search", 0, "a search keeps `N` candidates (default: 200)")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
 	return cmd
 }
@@ -75,21 +75,28 @@ func runIndex(ctx context.Context, s *streams, f indexFlags, names []string, cha
 		return err
 	}
 	defer ds.Close()
-	c, err := openForWriting(f, changed)
+	c, made, err := openForWriting(f, changed)
 	if err != nil {
 		return err
 	}
 	report, err := addImages(ctx, s, c, ds, search.AddOptions{Prune: f.prune, Roots: names, Threads: f.threads})
-	if err = errors.Join(err, c.Close()); err != nil {
+	nothing := made && isEmpty(c)
+	if err = errors.Join(err, c.Close()); nothing {
+		// A new collection that nothing came into is not left behind.
+		err = errors.Join(err, os.Remove(f.index))
+		if err == nil {
+			err = fmt.Errorf("no image could be read, each is named above: %s is not made", f.index)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	report.Index = f.index
 	if f.json {
 		err = printJSON(s.out, report)
 	} else {
-		_, err = fmt.Fprintf(s.out, "%s: %s (%s added, %s replaced, %s updated, %s unchanged, %s pruned, %s skipped) in %.1f s\n",
-			f.index, count(report.Images, "image"), thousands(report.Added), thousands(report.Replaced),
-			thousands(report.Updated), thousands(report.Unchanged), thousands(report.Pruned), thousands(report.Skipped), report.Seconds)
+		fmt.Fprintf(s.out, "%s: %s (%s) in %s\n", f.index, count(report.Images, "image"), report.changes(),
+			duration(time.Duration(report.Seconds*float64(time.Second))))
 	}
 	if err == nil && report.Skipped > 0 {
 		return incompleteError{report.Skipped, "input"}
@@ -97,29 +104,51 @@ func runIndex(ctx context.Context, s *streams, f indexFlags, names []string, cha
 	return err
 }
 
-// openForWriting opens the collection, or makes it where there is none.
-func openForWriting(f indexFlags, changed func(string) bool) (*search.Collection, error) {
-	_, err := os.Stat(f.index)
-	if errors.Is(err, fs.ErrNotExist) {
+// changes lists what an index run did, without what did not occur.
+func (r indexReport) changes() string {
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{
+		{r.Added, "added"}, {r.Replaced, "replaced"}, {r.Updated, "updated"}, {r.Unchanged, "unchanged"},
+		{r.Pruned, "pruned"}, {r.Skipped, "skipped"},
+	} {
+		if part.n > 0 || part.what == "added" {
+			parts = append(parts, thousands(part.n)+" "+part.what)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// isEmpty tells whether a collection holds no images.
+func isEmpty(c *search.Collection) bool {
+	n, err := c.Len()
+	return err == nil && n == 0
+}
+
+// openForWriting opens the collection, or makes it where there is none and says so.
+func openForWriting(f indexFlags, changed func(string) bool) (c *search.Collection, made bool, err error) {
+	if !exists(f.index) {
+		if err := checkFolder(f.index); err != nil {
+			return nil, false, err
+		}
 		encoder, err := loadEncoder(f.encoder)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		return search.Create(f.index, search.CreateOptions{Encoder: encoder, Graph: f.graph, Thumbnail: f.thumbnail})
+		c, err := search.Create(f.index, search.CreateOptions{Encoder: encoder, Graph: f.graph, Thumbnail: f.thumbnail})
+		return c, err == nil, err
 	}
 	for _, name := range creationFlags {
 		if changed(name) {
-			return nil, usagef("--%s only counts when a collection is made, and %s exists already", name, f.index)
+			return nil, false, usagef("--%s only counts when a collection is made, and %s exists already", name, f.index)
 		}
 	}
-	c, err := search.Open(f.index, search.OpenOptions{})
-	if err != nil {
-		return nil, err
+	if c, err = search.Open(f.index, search.OpenOptions{}); err != nil {
+		return nil, false, err
 	}
-	if err := requireEncoder(c, f.encoder); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, false, requireEncoder(c, f.encoder)
 }
 
 // requireEncoder closes the collection and returns an error unless the encoder file, where one is named, made it.
@@ -140,16 +169,16 @@ func requireEncoder(c *search.Collection, path string) error {
 // addImages brings a data set into a collection with progress on stderr.
 func addImages(ctx context.Context, s *streams, c *search.Collection, ds dataset.Dataset, o search.AddOptions) (indexReport, error) {
 	started := time.Now()
-	o.OnProblem = func(p dataset.Problem) { fmt.Fprintf(s.err, "skipped %s\n", p.Error()) }
+	o.OnProblem = func(p dataset.Problem) { fmt.Fprintf(s.err, "skipped %s\n", oneLine(p)) }
 	bars := newStages(s)
 	o.OnProgress = func(p search.Progress) { bars.show(stageNames[p.Stage], p.Done, p.Total) }
 	added, err := c.Add(ctx, ds, o)
 	bars.finish()
-	if err != nil {
-		if ctx.Err() != nil {
-			err = fmt.Errorf("interrupted: %s kept; the same command goes on with the rest: %w",
-				count(added.Added+added.Replaced, "image"), err)
-		}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return indexReport{}, interruptedError{fmt.Sprintf("%s came in and %s kept: the same command goes on with the rest",
+			count(added.Added+added.Replaced, "image"), isAre(added.Added+added.Replaced)), err}
+	case err != nil:
 		return indexReport{}, err
 	}
 	n, err := c.Len()

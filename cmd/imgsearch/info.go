@@ -20,7 +20,7 @@ func newInfo(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "info FILE",
 		Short: "Describe a collection",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactlyOne("a collection file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runInfo(cmd.Context(), s, args[0], asJSON)
 		},
@@ -55,7 +55,7 @@ func printInfo(s *streams, info search.Info) {
 	if info.Thumbnail > 0 {
 		thumbnails = fmt.Sprintf("up to %d pixels", info.Thumbnail)
 	}
-	keyValues(s.out,
+	pairs := []string{
 		"file", info.Path,
 		"format", strconv.Itoa(info.Format),
 		"created", info.Created.Format(time.RFC3339),
@@ -64,10 +64,12 @@ func printInfo(s *streams, info search.Info) {
 		"encoder", info.Encoder,
 		"graph", graph,
 		"thumbnails", thumbnails,
-		"size", fmt.Sprintf("%.1f MB", float64(info.FileBytes)/1e6))
-	for _, part := range slices.Sorted(maps.Keys(info.Bytes)) {
-		keyValues(s.out, "  "+part, fmt.Sprintf("%.1f MB", float64(info.Bytes[part])/1e6))
+		"size", fileSize(info.FileBytes),
 	}
+	for _, part := range slices.Sorted(maps.Keys(info.Bytes)) {
+		pairs = append(pairs, "  "+part, fileSize(info.Bytes[part]))
+	}
+	keyValues(s.out, pairs...)
 	if len(info.Labels) == 0 {
 		return
 	}

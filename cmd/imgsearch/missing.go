@@ -2,16 +2,18 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 
 	"imgsearch/embedder"
 	"imgsearch/search"
 )
 
 // missingFile is a missing index or encoder; other missing files, an image or a data set, are failures.
-type missingFile struct{ error }
+type missingFile struct{ text string }
 
-func (e missingFile) Unwrap() error { return e.error }
+func (e missingFile) Error() string { return e.text }
 
 // isMissingArtefact tells whether an index or an encoder is missing, is none, or was written by another version.
 func isMissingArtefact(err error) bool {
@@ -30,10 +32,22 @@ func isMissingArtefact(err error) bool {
 	return false
 }
 
-// orMissing marks an error about a file that is not there as one about an index or an encoder.
-func orMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return missingFile{err}
+// requireIndex is an error when no collection lies at path, in words for the command line.
+func requireIndex(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return missingFile{fmt.Sprintf("there is no collection %s: make it with %q", path, "imgsearch index PHOTOS --index "+path)}
 	}
-	return err
+	return nil
+}
+
+// loadEncoder reads an encoder file, or returns the built-in encoder where path is empty.
+func loadEncoder(path string) (*embedder.Encoder, error) {
+	if path == "" {
+		return embedder.Shipped()
+	}
+	encoder, err := embedder.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, missingFile{fmt.Sprintf("there is no encoder %s: make it with %q", path, "imgsearch train --data PHOTOS --out "+path)}
+	}
+	return encoder, err
 }

@@ -10,7 +10,7 @@ import (
 func reportProblems(s *streams, ds dataset.Dataset) int {
 	problems := dataset.Problems(ds)
 	for _, p := range problems {
-		fmt.Fprintf(s.err, "skipped %s\n", p.Error())
+		fmt.Fprintf(s.err, "skipped %s\n", oneLine(p))
 	}
 	return len(problems)
 }

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +17,7 @@ import (
 
 type queryFlags struct {
 	index       string
-	ids         []uint
+	ids         []int
 	k           int
 	maxDistance float64
 	exact       bool
@@ -34,8 +38,12 @@ func newQuery(s *streams) *cobra.Command {
 		Short: "Find the images most similar to a picture or to an indexed image",
 		Long: `Find the images most similar to each IMG, or to each indexed image given by --id.
 
-IMG is a picture file, or one image of a data set by its position: sample:test/17, cifar10:test/3.
-With - the names are read from stdin, a line each. The query's own record is left out of its answer (see --self).`,
+IMG is a picture file, a folder (each of its images is asked), or one image of a data set by its position:
+sample:test/17, cifar10:test/3. With - the names are read from stdin, a line each. The query's own record is left out of
+its answer (see --self).
+
+With --json an answer is {"query","neighbors":[{"rank","id","source","label","distance","similarity"}]}; where several
+images may be asked, each answer is on one line.`,
 		Example: `  imgsearch query cat.jpg --index photos.imgsearch
   imgsearch query --id 17 -k 20 --index photos.imgsearch --sheet 17.png
   find new -name '*.jpg' | imgsearch query - --index photos.imgsearch --paths --max-distance 0.1`,
@@ -44,20 +52,21 @@ With - the names are read from stdin, a line each. The query's own record is lef
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.index, "index", "", "collection `FILE` to search")
-	flags.UintSliceVar(&f.ids, "id", nil, "ask for the neighbours of indexed image `N`; may be repeated")
-	flags.IntVarP(&f.k, "k", "k", 10, "number of neighbours")
-	flags.Float64Var(&f.maxDistance, "max-distance", 0, "leave out neighbours farther than this (0: no limit)")
+	flags.IntSliceVar(&f.ids, "id", nil, "ask for the neighbours of indexed image `N`; may be repeated")
+	flags.IntVarP(&f.k, "k", "k", 10, "give `N` neighbours")
+	flags.Float64Var(&f.maxDistance, "max-distance", 0, "leave out neighbours farther than `D` (default: no limit)")
 	flags.BoolVar(&f.exact, "exact", false, "compare with every image instead of walking the graph")
 	flags.BoolVar(&f.self, "self", false, "keep the query's own record in its answer")
-	flags.IntVar(&f.ef, "ef", 0, "efSearch: candidates kept during the search (0: as the index was built)")
+	flags.IntVar(&f.ef, "ef", 0, "efSearch: keep `N` candidates during the search (default: as the index was built)")
 	flags.StringVar(&f.encoder, "encoder", "", "refuse to answer unless the collection was made by this encoder `FILE`")
-	flags.BoolVar(&f.json, "json", false, "print a JSON object a query")
+	flags.BoolVar(&f.json, "json", false, "print JSON")
 	flags.BoolVar(&f.paths, "paths", false, "print only the neighbours' sources, a line each")
 	flags.StringVar(&f.sheet, "sheet", "", "draw queries and neighbours into this PNG `FILE`")
 	flags.BoolVar(&f.force, "force", false, "replace the file of --sheet if it exists")
-	flags.StringVar(&f.picture, "picture", "auto", "show the pictures in the terminal: auto, always or never")
-	cmd.MarkFlagsMutuallyExclusive("json", "paths")
+	flags.StringVar(&f.picture, "picture", "auto", "show the pictures in the terminal `WHEN`: auto, always or never")
+	exclusive(cmd, "json", "paths")
 	_ = cmd.MarkFlagFilename("sheet", "png")
+	_ = cmd.RegisterFlagCompletionFunc("picture", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -65,11 +74,7 @@ func runQuery(ctx context.Context, s *streams, f queryFlags, args []string) erro
 	if err := f.check(args); err != nil {
 		return err
 	}
-	names, err := namesFrom(args, s.in)
-	if err != nil {
-		return err
-	}
-	if err := refuseOverwrite(f.sheet, f.force); err != nil {
+	if err := checkOutput(f.sheet, f.force); err != nil {
 		return err
 	}
 	c, err := openCollection(f.index, f.encoder)
@@ -77,23 +82,29 @@ func runQuery(ctx context.Context, s *streams, f queryFlags, args []string) erro
 		return err
 	}
 	defer c.Close()
-	questions, skipped, err := f.questions(ctx, s, c, names)
-	if err != nil {
-		return err
-	}
-	answers := make([]answer, 0, len(questions))
-	for _, q := range questions {
-		neighbors, err := f.ask(ctx, c, q)
-		if err != nil {
-			return fmt.Errorf("query %s: %w", q.name, err)
+	a := asker{f: f, s: s, collection: c}
+	a.several = len(args)+len(f.ids) > 1 || slices.Contains(args, "-")
+	for _, id := range f.ids {
+		if err := a.askID(ctx, dataset.ID(id)); err != nil {
+			return err
 		}
-		answers = append(answers, answer{Query: q.name, Neighbors: neighbors})
 	}
-	if err := f.print(ctx, s, c, questions, answers); err != nil {
+	for name, err := range namesFrom(ctx, args, s.in) {
+		if err == nil {
+			err = a.askName(ctx, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := a.saveSheet(ctx); err != nil {
 		return err
 	}
-	if skipped > 0 {
-		return incompleteError{skipped, "query"}
+	switch {
+	case a.skipped > 0 && a.asked == 0:
+		return fmt.Errorf("nothing could be asked: the reasons are named above")
+	case a.skipped > 0:
+		return incompleteError{a.skipped, "query"}
 	}
 	return nil
 }
@@ -112,8 +123,20 @@ func (f queryFlags) check(args []string) error {
 		return usagef("--ef %d: must not be negative", f.ef)
 	case f.picture != "auto" && f.picture != "always" && f.picture != "never":
 		return usagef("--picture %s: must be auto, always or never", f.picture)
+	case f.sheet != "" && !strings.EqualFold(filepath.Ext(f.sheet), ".png"):
+		return usagef("--sheet %s: sheets are PNG files: end the name in .png", f.sheet)
 	case len(args)+len(f.ids) == 0:
 		return usagef("nothing to ask for: give picture files, - for names on stdin, or --id N")
+	}
+	return checkIDs(f.ids)
+}
+
+// checkIDs refuses what cannot be an id.
+func checkIDs(ids []int) error {
+	for _, id := range ids {
+		if id < 0 {
+			return usagef("--id %d: must be a whole number from 0 on", id)
+		}
 	}
 	return nil
 }
@@ -132,47 +155,81 @@ type answer struct {
 	Neighbors []search.Result `json:"neighbors"`
 }
 
-// questions reads what is asked for. A picture that cannot be read is named and counted where others can be asked.
-func (f queryFlags) questions(ctx context.Context, s *streams, c *search.Collection, names []string) (out []question, skipped int, err error) {
-	for _, id := range f.ids {
-		record, err := c.Record(ctx, dataset.ID(id))
-		if err != nil {
-			return nil, 0, err
-		}
-		out = append(out, question{name: strconv.Itoa(int(id)), id: record.ID, entry: dataset.Entry{Source: record.Source, Label: record.Label}})
-	}
-	for _, name := range names {
-		pictures, err := readPictures(ctx, name)
-		switch {
-		case err == nil:
-			out = append(out, pictures...)
-		case ctx.Err() != nil || len(names)+len(f.ids) == 1:
-			return nil, 0, err
-		default:
-			fmt.Fprintf(s.err, "skipped %s\n", oneLine(err))
-			skipped++
-		}
-	}
-	return out, skipped, nil
+// asker puts questions to a collection and prints each answer at once, so that any number of them takes little memory.
+type asker struct {
+	f          queryFlags
+	s          *streams
+	collection *search.Collection
+	// several says that there may be more than one answer: a heading goes above each table, and JSON is a line each. A
+	// single question that cannot be asked is an error, one of several is named and left out.
+	several        bool
+	asked, skipped int
+	rows           sheetRows
 }
 
-// readPictures reads an image file, one image of a data set, or all of a folder.
-func readPictures(ctx context.Context, name string) ([]question, error) {
-	ds, err := dataset.Open(ctx, name, dataset.Options{})
+// skip names what cannot be asked, unless it is the only question: then its error ends the command.
+func (a *asker) skip(err error) error {
+	if !a.several || errors.Is(err, context.Canceled) {
+		return err
+	}
+	a.skipped++
+	fmt.Fprintf(a.s.err, "skipped %s\n", oneLine(err))
+	return nil
+}
+
+func (a *asker) askID(ctx context.Context, id dataset.ID) error {
+	record, err := a.collection.Record(ctx, id)
+	if errors.Is(err, search.ErrNotFound) {
+		return a.skip(err)
+	}
 	if err != nil {
-		return nil, err
+		return err
+	}
+	return a.ask(ctx, question{
+		name: strconv.Itoa(int(id)), id: id, entry: dataset.Entry{Source: record.Source, Label: record.Label},
+	})
+}
+
+// askName asks an image file, one image of a data set, or all images of a data set.
+func (a *asker) askName(ctx context.Context, name string) error {
+	ds, err := dataset.Open(ctx, name, dataset.Options{})
+	if errors.Is(err, dataset.ErrNotFound) {
+		err = fmt.Errorf("%s: there is no such picture: give a picture file, a folder, or one image of a data set such as sample:test/17", name)
+	}
+	if err != nil {
+		return a.skip(err)
 	}
 	defer ds.Close()
-	var out []question
-	err = dataset.Each(ctx, ds, 0, func(i int, sample dataset.Sample, err error) error {
-		out = append(out, question{name: ds.Entry(i).Source, sample: &sample, entry: ds.Entry(i)})
-		return err
+	a.several = a.several || ds.Len() > 1
+	for _, p := range dataset.Problems(ds) {
+		if err := a.skip(p); err != nil {
+			return err
+		}
+	}
+	return dataset.Each(ctx, ds, 0, func(i int, sample dataset.Sample, err error) error {
+		if err != nil {
+			return a.skip(err)
+		}
+		q := question{name: ds.Entry(i).Source, sample: &sample, entry: ds.Entry(i)}
+		if filepath.Clean(name) == q.name {
+			q.name = name
+		}
+		return a.ask(ctx, q)
 	})
-	return out, err
 }
 
-// ask puts one question to the collection.
-func (f queryFlags) ask(ctx context.Context, c *search.Collection, q question) ([]search.Result, error) {
+// ask puts one question and prints the answer.
+func (a *asker) ask(ctx context.Context, q question) error {
+	neighbors, err := a.f.neighbors(ctx, a.collection, q)
+	if err != nil {
+		return fmt.Errorf("query %s: %w", q.name, err)
+	}
+	a.asked++
+	return a.print(ctx, q, answer{Query: q.name, Neighbors: neighbors})
+}
+
+// neighbors is what a collection answers.
+func (f queryFlags) neighbors(ctx context.Context, c *search.Collection, q question) ([]search.Result, error) {
 	o := search.QueryOptions{K: f.k, MaxDistance: f.maxDistance, Exact: f.exact, IncludeSelf: f.self, Ef: f.ef}
 	if q.sample == nil {
 		return c.QueryID(ctx, q.id, o)
@@ -183,6 +240,9 @@ func (f queryFlags) ask(ctx context.Context, c *search.Collection, q question) (
 
 // openCollection opens a collection for reading. An encoder file, where one is named, must be the one that made it.
 func openCollection(path, encoderPath string) (*search.Collection, error) {
+	if err := requireIndex(path); err != nil {
+		return nil, err
+	}
 	c, err := search.Open(path, search.OpenOptions{ReadOnly: true})
 	if err != nil {
 		return nil, err

@@ -34,3 +34,12 @@ func keyValues(w io.Writer, pairs ...string) {
 	}
 	t.Render()
 }
+
+// columnsIndented writes pairs in two aligned columns.
+func columnsIndented(w io.Writer, pairs ...string) {
+	t := newTable(w)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		t.AppendRow(table.Row{"  " + pairs[i], pairs[i+1]})
+	}
+	t.Render()
+}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +46,7 @@ func newTrain(s *streams) *cobra.Command {
 		Example: `  imgsearch train --data cifar10:train --out cifar.encoder
   imgsearch train --data photos/ --minutes 10 --out photos.encoder
   imgsearch train --data photos/ --minutes 10 --out photos.encoder --resume`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runTrain(cmd.Context(), s, f, cmd.Flags().Changed)
 		},
@@ -53,24 +55,24 @@ func newTrain(s *streams) *cobra.Command {
 	flags.StringArrayVar(&f.data, "data", nil, "data set `D` to train on (see imgsearch --help); may be repeated")
 	flags.StringVar(&f.preset, "preset", training.Presets()[0].Name, "recipe `P`, listed above")
 	flags.StringVar(&f.out, "out", "", "encoder `FILE` to write")
-	flags.Float64Var(&f.minutes, "minutes", 0, "train for about this long")
-	flags.IntVar(&f.epochs, "epochs", 0, "train for this many passes over the images")
-	flags.IntVar(&f.steps, "steps", 0, "train for this many updates of the weights")
-	flags.IntVar(&f.batch, "batch", 0, "anchors a step (0: the preset's)")
-	flags.Float64Var(&f.lr, "lr", 0, "highest learning rate (0: the preset's)")
-	flags.StringVar(&f.loss, "loss", "", "loss: "+joined(training.Losses(), ", ")+` ("": the preset's)`)
-	flags.StringVar(&f.miner, "miner", "", "how the triplet loss picks negatives: "+joined(training.Miners(), ", "))
-	flags.Float64Var(&f.margin, "margin", 0, "margin of the triplet loss, a Euclidean distance")
-	flags.Float64Var(&f.temperature, "temperature", 0, "temperature of smooth-triplet and nt-xent")
-	flags.IntVar(&f.dim, "dim", 0, "values of an embedding (0: the preset's)")
-	flags.IntVar(&f.size, "size", 0, "side in pixels that images are scaled to (0: the preset's)")
-	flags.Uint64Var(&f.seed, "seed", 1, "seed of weights, order and views; equal seeds give equal encoders")
-	flags.IntVar(&f.threads, "threads", 0, "threads to use; the result does not depend on it (0: all cores)")
-	flags.IntVar(&f.heldBack, "held-back", 0, "images to keep out and measure on (0: a tenth, at most 2,000; negative: none)")
+	flags.Float64Var(&f.minutes, "minutes", 0, "train for about `M` minutes")
+	flags.IntVar(&f.epochs, "epochs", 0, "train for `N` passes over the images")
+	flags.IntVar(&f.steps, "steps", 0, "train for `N` updates of the weights")
+	flags.IntVar(&f.batch, "batch", 0, "`N` anchors a step (default: the preset's)")
+	flags.Float64Var(&f.lr, "lr", 0, "highest learning rate `R` (default: the preset's)")
+	flags.StringVar(&f.loss, "loss", "", "`L`oss: "+joined(training.Losses(), ", ")+" (default: the preset's)")
+	flags.StringVar(&f.miner, "miner", "", "`M`iner, how the triplet loss picks negatives: "+joined(training.Miners(), ", "))
+	flags.Float64Var(&f.margin, "margin", 0, "margin `D` of the triplet loss, a Euclidean distance (default: the preset's)")
+	flags.Float64Var(&f.temperature, "temperature", 0, "temperature `T` of smooth-triplet and nt-xent (default: the preset's)")
+	flags.IntVar(&f.dim, "dim", 0, "an embedding has `N` values (default: the preset's)")
+	flags.IntVar(&f.size, "size", 0, "images are scaled to `N` x N pixels (default: the preset's)")
+	flags.Uint64Var(&f.seed, "seed", 1, "seed `N` of weights, order and views; equal seeds give equal encoders")
+	flags.IntVar(&f.threads, "threads", 0, "use `N` threads; the result does not depend on it (default: all cores)")
+	flags.IntVar(&f.heldBack, "held-back", 0, "keep `N` images out and measure on them (default: a tenth, at most 2,000; -1: none)")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run that was interrupted")
 	flags.BoolVar(&f.force, "force", false, "replace an encoder file or an unfinished run")
-	cmd.MarkFlagsMutuallyExclusive("minutes", "epochs", "steps")
-	cmd.MarkFlagsMutuallyExclusive("resume", "force")
+	exclusive(cmd, "minutes", "epochs", "steps")
+	exclusive(cmd, "resume", "force")
 	_ = cmd.RegisterFlagCompletionFunc("preset", cobra.FixedCompletions(presetNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -90,6 +92,10 @@ have any, are used for the purity that the progress line shows and for nothing e
 
 The run can be interrupted at any time, even killed: --resume goes on and ends with the weights that an uninterrupted
 run would have had. A record of the run lies in FILE.jsonl.
+
+The progress line shows the loss, the share of triplets that still have one ("active"), and how often the nearest
+neighbour of a held-back image has its label ("purity@1"). Without labels it shows how often a view of a held-back image
+has that image as its nearest ("match"). A run whose embeddings become all the same is called COLLAPSED.
 
 Presets:
 `)
@@ -112,14 +118,26 @@ func joined[T ~string](values []T, separator string) string {
 func (f trainFlags) options(changed func(string) bool) (training.Options, error) {
 	o, err := training.PresetByName(f.preset)
 	if err != nil {
-		return o, usageError{err}
+		return o, err
+	}
+	// For the library 0 is the preset's value; who writes it on the command line means something else.
+	for _, given := range []struct {
+		name  string
+		value float64
+	}{
+		{"minutes", f.minutes}, {"epochs", float64(f.epochs)}, {"steps", float64(f.steps)}, {"batch", float64(f.batch)},
+		{"lr", f.lr}, {"dim", float64(f.dim)}, {"size", float64(f.size)},
+	} {
+		if changed(given.name) && !(given.value > 0) {
+			return o, usagef("--%s %g: must be above 0", given.name, given.value)
+		}
 	}
 	o.Out, o.Resume, o.Overwrite = f.out, f.resume, f.force
 	o.Minutes, o.Epochs, o.Steps = f.minutes, f.epochs, f.steps
 	o.Size, o.Dim, o.Seed, o.Threads, o.HeldBack = f.size, f.dim, f.seed, f.threads, f.heldBack
 	o.LearningRate = f.lr
 	o.Program = "imgsearch " + version()
-	if f.batch != 0 {
+	if changed("batch") {
 		o.Batch = f.batch
 	}
 	if changed("loss") {
@@ -145,6 +163,26 @@ func (f trainFlags) options(changed func(string) bool) (training.Options, error)
 	return o, nil
 }
 
+// checkOut looks at the places that a run writes, before images are loaded.
+func (f trainFlags) checkOut() error {
+	if err := checkOutput(f.out, f.force || f.resume); err != nil {
+		return err
+	}
+	if err := checkOutput(training.RecordPath(f.out), true); err != nil {
+		return err
+	}
+	checkpoint := training.CheckpointPath(f.out)
+	switch unfinished := exists(checkpoint); {
+	case unfinished && !f.force && !f.resume:
+		return fmt.Errorf("%s is that of an unfinished run: add --resume to go on with it, or --force to begin anew", checkpoint)
+	case !unfinished && f.resume && exists(f.out):
+		return fmt.Errorf("%s is finished, there is nothing to resume: name another file, or replace --resume by --force to train anew", f.out)
+	case !unfinished && f.resume:
+		return fmt.Errorf("there is no %s to resume: leave --resume out to begin a run", checkpoint)
+	}
+	return nil
+}
+
 func runTrain(ctx context.Context, s *streams, f trainFlags, changed func(string) bool) error {
 	if len(f.data) == 0 {
 		return usagef("--data is missing: for example --data cifar10:train, --data photos/ or --data sample")
@@ -156,18 +194,31 @@ func runTrain(ctx context.Context, s *streams, f trainFlags, changed func(string
 	if err != nil {
 		return err
 	}
-	result, err := train(ctx, s, o, f.data)
-	if err != nil {
+	if err := f.checkOut(); err != nil {
 		return err
 	}
-	keyValues(s.out,
+	result, err := train(ctx, s, o, f.data)
+	var interrupted *training.InterruptedError
+	switch {
+	case errors.As(err, &interrupted):
+		return interruptedError{fmt.Sprintf("%s of %s are done and saved in %s: the same command with --resume goes on from there",
+			count(interrupted.Step, "step"), thousands(interrupted.Steps), interrupted.Checkpoint), err}
+	case err != nil:
+		return err
+	}
+	pairs := []string{
 		"encoder", fmt.Sprintf("%s (%d-d, %s)", result.Path, result.Encoder.Dim(), result.Encoder.Fingerprint()[:12]),
 		"run record", result.Record,
-		"trained on", fmt.Sprintf("%s, %s steps of %d, %.1f epochs, %s", count(result.Images, "image"),
-			thousands(result.Steps), result.Batch, result.Epochs, result.Elapsed.Round(time.Second)),
-		"loss", fmt.Sprintf("%.4f", result.Loss),
+		"trained on", fmt.Sprintf("%s, %s of %d, %.1f epochs, %s", count(result.Images, "image"),
+			count(result.Steps, "step"), result.Batch, result.Epochs, duration(result.Elapsed)),
+		"loss", strings.TrimPrefix(lossText(result.Loss), "loss "),
 		"held back", heldBackText(result.HeldBack),
-		"next", fmt.Sprintf("imgsearch index %s --index FILE --encoder %s", strings.Join(f.data, " "), result.Path))
+	}
+	for _, warning := range result.Warnings {
+		pairs = append(pairs, "warning", warning)
+	}
+	pairs = append(pairs, "next", fmt.Sprintf("imgsearch index %s --index FILE --encoder %s", strings.Join(f.data, " "), result.Path))
+	keyValues(s.out, pairs...)
 	if result.Skipped > 0 {
 		return incompleteError{result.Skipped, "image"}
 	}
@@ -184,12 +235,10 @@ func train(ctx context.Context, s *streams, o training.Options, data []string) (
 	o.Data = ds
 	listed := reportProblems(s, ds)
 	line := newTrainLine(s)
-	o.OnProgress, o.OnProblem = line.show, func(p dataset.Problem) {
-		line.status.finish()
-		fmt.Fprintf(s.err, "skipped %s\n", p.Error())
-	}
+	defer line.status.finish()
+	o.OnProgress = line.show
+	o.OnProblem = func(p dataset.Problem) { fmt.Fprintf(s.err, "skipped %s\n", oneLine(p)) }
 	result, err := training.Run(ctx, o)
-	line.status.finish()
 	if err != nil {
 		return nil, err
 	}
@@ -210,41 +259,119 @@ func newTrainLine(s *streams) *trainLine {
 
 func (l *trainLine) show(p training.Progress) {
 	for _, warning := range p.Warnings[min(l.warned, len(p.Warnings)):] {
-		l.status.update("warning: "+warning, true)
+		l.status.keep("warning: " + warning)
 	}
 	l.warned = len(p.Warnings)
 	switch p.Phase {
 	case training.Loading:
-		l.status.update(fmt.Sprintf("loading %s of %s", thousands(p.Loaded), count(p.Images, "image")), false)
+		l.status.update(func(int) string {
+			return fmt.Sprintf("loading %s of %s", thousands(p.Loaded), count(p.Images, "image"))
+		})
 	case training.Preparing:
-		l.status.update(fmt.Sprintf("preparing to train on %s", count(p.Images, "image")), false)
+		l.status.update(func(int) string { return fmt.Sprintf("preparing to train on %s", count(p.Images, "image")) })
 	default:
-		fresh := p.HeldBack != nil && p.HeldBack.Step != l.heldBack
-		l.status.update(stepText(p), fresh || p.Phase == training.Finished)
-		if fresh {
+		if p.HeldBack != nil && p.HeldBack.Step != l.heldBack {
+			l.status.keep(measuredText(p, l.heldBack < 0))
 			l.heldBack = p.HeldBack.Step
+		}
+		if p.Phase != training.Finished {
+			l.status.update(func(letters int) string { return stepText(p, letters) })
 		}
 	}
 }
 
-// stepText is the progress line of a training run.
-func stepText(p training.Progress) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "step %s/%s  epoch %.2f  loss %.4f", thousands(p.Step), thousands(p.Steps), p.Epoch, p.Loss)
-	if !math.IsNaN(p.Active) {
-		fmt.Fprintf(&b, "  active %.1f%%", 100*p.Active)
+// stepText is the changing line of a training run. Where it has more than so many letters, what matters least is left
+// out; 0 is any number.
+func stepText(p training.Progress, letters int) string {
+	fields := []struct {
+		text     string
+		priority int // what is left out first has the highest
+	}{
+		{collapseText(p), 0},
+		{fmt.Sprintf("step %s/%s", thousands(p.Step), thousands(p.Steps)), 0},
+		{fmt.Sprintf("epoch %.2f", p.Epoch), 4},
+		{lossText(p.Loss), 0},
+		{known("active %.1f %%", 100*p.Active), 2},
+		{known("%.0f images/s", p.ImagesPerSecond), 3},
+		{leftText(p.Left), 1},
+		{purityText(p.HeldBack), 1},
 	}
-	fmt.Fprintf(&b, "  %.0f images/s", p.ImagesPerSecond)
-	if p.Left > 0 {
-		fmt.Fprintf(&b, "  %s left", p.Left.Round(time.Second))
+	for drop := 4; ; drop-- {
+		var kept []string
+		for _, f := range fields {
+			if f.text != "" && f.priority <= drop {
+				kept = append(kept, f.text)
+			}
+		}
+		text := strings.Join(kept, "  ")
+		if letters == 0 || len(text) <= letters || drop == 0 {
+			return text
+		}
 	}
-	if p.HeldBack != nil {
-		fmt.Fprintf(&b, "  |  held back: %s", heldBackText(p.HeldBack))
+}
+
+// measuredText is the line that stays for each measurement on held-back images. The first one says what is measured.
+func measuredText(p training.Progress, first bool) string {
+	h, total := p.HeldBack, thousands(p.Steps)
+	fields := []string{collapseText(p), fmt.Sprintf("step %*s/%s", len(total), thousands(h.Step), total)}
+	intro := ""
+	if h.Purity != nil {
+		fields = append(fields, fmt.Sprintf("purity@1 %.3f  @10 %.3f", h.Purity.At1, h.Purity.At10))
+		intro = fmt.Sprintf("%s held back to measure on; chance is %.3f\n", count(h.Images, "image"), h.Purity.Chance)
+	} else {
+		fields = append(fields, fmt.Sprintf("match %.3f", h.Match))
+		intro = fmt.Sprintf("%s held back to measure on; chance is %.3f\n", count(h.Images, "image"), 1/float64(h.Images))
 	}
+	if h.Step > 0 {
+		fields = append(fields, fmt.Sprintf("epoch %.2f", p.Epoch), lossText(p.Loss), known("active %.1f %%", 100*p.Active))
+	}
+	text := strings.Join(slices.DeleteFunc(fields, func(f string) bool { return f == "" }), "  ")
+	if first {
+		return intro + text
+	}
+	return text
+}
+
+// known renders a number, or nothing where it is not known yet.
+func known(format string, x float64) string {
+	if math.IsNaN(x) {
+		return ""
+	}
+	return fmt.Sprintf(format, x)
+}
+
+// lossText keeps the first digits of a loss that has become tiny, as it does in a collapse.
+func lossText(loss float64) string {
+	if loss < 0.001 {
+		return known("loss %.1e", loss)
+	}
+	return known("loss %.4f", loss)
+}
+
+func collapseText(p training.Progress) string {
 	if p.Collapsed {
-		b.WriteString("  COLLAPSED")
+		return "COLLAPSED"
 	}
-	return b.String()
+	return ""
+}
+
+func leftText(left time.Duration) string {
+	if left <= 0 {
+		return ""
+	}
+	return duration(left) + " left"
+}
+
+// purityText is the newest measurement in short.
+func purityText(h *training.HeldBack) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.Purity == nil:
+		return fmt.Sprintf("match %.3f", h.Match)
+	default:
+		return fmt.Sprintf("purity@1 %.3f", h.Purity.At1)
+	}
 }
 
 // heldBackText renders a measurement on held-back images.
@@ -253,8 +380,8 @@ func heldBackText(h *training.HeldBack) string {
 	case h == nil:
 		return "none"
 	case h.Purity == nil:
-		return fmt.Sprintf("match %.3f", h.Match)
+		return fmt.Sprintf("match %.3f (chance %.3f)", h.Match, 1/float64(h.Images))
 	default:
-		return fmt.Sprintf("purity@1 %.3f @10 %.3f (chance %.3f)", h.Purity.At1, h.Purity.At10, h.Purity.Chance)
+		return fmt.Sprintf("purity@1 %.3f  @10 %.3f (chance %.3f)", h.Purity.At1, h.Purity.At10, h.Purity.Chance)
 	}
 }

@@ -40,7 +40,7 @@ func newVersion(s *streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version and what the program runs on",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(s.out, "imgsearch %s\n%s %s/%s, %d cores, %s kernels\n",
 				version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), kernel.Name())
