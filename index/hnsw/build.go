@@ -1,32 +1,37 @@
 package hnsw
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"imgsearch/dataset"
 	"imgsearch/index"
 	"imgsearch/internal/kernel"
 )
 
-// Nodes are inserted in batches, so that all cores work and the graph is the same whatever their number. Each node of a
-// batch searches the graph as it was before the batch and looks at the nodes of the batch before it one by one; then
-// the nodes that were chosen get their links back, each node's in the order of insertion. A batch is a small part of the
-// graph, so that its nodes miss little of each other's surroundings.
-const (
-	largestBatch = 256
-	batchShare   = 16 // a batch is at most 1/batchShare of the nodes in the graph
-)
+// Nodes are inserted in batches, so that all cores work and the graph is the same whatever their number:
+//
+//  1. Each node of a batch searches the graph as it was before the batch, compares itself with every node of the batch
+//     before it, and chooses its links among what it found: in parallel.
+//  2. The nodes get their parents (see tree.go) and their links, in order.
+//  3. Each node that was chosen gets links back, and chooses anew among the old and the new where they are too many: in
+//     parallel over the nodes that were chosen.
+//
+// As nothing of a batch escapes its other nodes, a graph built in batches finds as much as one built node by node.
+const batchLen = 256
 
-// Add implements index.Index. It uses Options.Threads threads.
+// Add implements index.Index. It uses Options.Threads threads. A loaded graph is verified before it is first changed.
 func (g *Graph) Add(ids []dataset.ID, embeddings []float32) error {
 	if err := index.CheckAdd(ids, embeddings, g.dim, g.Has); err != nil {
 		return err
 	}
 	if len(g.ids)+len(ids) > maxSlots {
 		return fmt.Errorf("graph of %d slots: no room for %d more", len(g.ids), len(ids))
+	}
+	if err := g.trust(); err != nil {
+		return err
 	}
 	prepared := make([]float32, len(embeddings))
 	for i, id := range ids {
@@ -46,6 +51,9 @@ func (g *Graph) Skip(n int) error {
 	if n < 0 || len(g.ids)+n > maxSlots {
 		return fmt.Errorf("graph of %d slots: no room for %d more", len(g.ids), n)
 	}
+	if err := g.trust(); err != nil {
+		return err
+	}
 	for range n {
 		g.newSlot(empty, 0)
 	}
@@ -55,29 +63,14 @@ func (g *Graph) Skip(n int) error {
 // appendNodes stores nodes without links and returns their slots. The graph does not lead to them yet.
 func (g *Graph) appendNodes(ids []dataset.ID, embeddings []float32) (slots []uint32) {
 	g.slotOf(0) // makes the map of slots while it agrees with g.ids
+	slots = make([]uint32, len(ids))
 	for i, id := range ids {
-		slot := uint32(len(g.ids))
-		g.newSlot(id, g.levelOf(slot))
-		g.vectors.write(slot)
-		copy(g.vectors.row(slot), embeddings[i*g.dim:(i+1)*g.dim])
+		slot := g.newSlot(id, g.levelOf(uint32(len(g.ids))))
+		copy(g.vectors.write(slot), embeddings[i*g.dim:(i+1)*g.dim])
 		g.slots[id] = slot
-		slots = append(slots, slot)
+		slots[i] = slot
 	}
 	return slots
-}
-
-func (g *Graph) newSlot(id dataset.ID, level uint8) {
-	slot := uint32(len(g.ids))
-	g.ids = append(g.ids, id)
-	g.levels = append(g.levels, level)
-	var upper []uint32
-	if level > 0 {
-		upper = make([]uint32, int(level)*(1+g.options.M))
-	}
-	g.upper = append(g.upper, upper)
-	g.nodes.mark(slot)
-	g.vectors.grow(len(g.ids))
-	g.links.grow(len(g.ids))
 }
 
 // levelOf draws the level of a slot: floor(-ln(u) / ln(M)), u uniform in (0, 1].
@@ -96,55 +89,92 @@ func mix(x uint64) uint64 {
 
 // insertAll links nodes into the graph in the order given, batch by batch.
 func (g *Graph) insertAll(slots []uint32) error {
-	for len(slots) > 0 {
-		n := g.batchLen(slots)
-		if err := g.insert(slots[:n]); err != nil {
+	if len(slots) == 0 {
+		return nil
+	}
+	b := newBuilder(g)
+	if g.entry == noSlot {
+		g.entry, g.top, g.live = slots[0], int(g.levels[slots[0]]), 1
+		slots = slots[1:]
+	}
+	for batch := range slices.Chunk(slots, batchLen) {
+		if err := b.insert(batch); err != nil {
 			return err
 		}
-		slots = slots[n:]
+	}
+	for i := range b.workers {
+		g.release(b.workers[i].search)
 	}
 	return nil
 }
 
-// batchLen returns how many of the slots make the next batch. A node above the top level is a batch by itself.
-func (g *Graph) batchLen(slots []uint32) int {
-	n := min(len(slots), largestBatch, max(1, g.live/batchShare))
-	for i, slot := range slots[:n] {
-		if g.entry == noSlot || int(g.levels[slot]) > g.top {
-			return max(i, 1)
+// builder inserts batches of nodes.
+type builder struct {
+	g       *Graph
+	workers []worker
+	chosen  [batchLen]chosen
+	wishes  []wish
+	order   []uint64 // of wishes: the node that was chosen, the level, the number of the wish
+	lists   []int    // where in order those for another list begin
+}
+
+// worker is the scratch memory of one thread.
+type worker struct {
+	search *searcher
+	chooser
+	err error
+}
+
+// chosen is what a new node found.
+type chosen struct {
+	near  []candidate // the nearest on level 0
+	links []wish      // from all its levels
+}
+
+// wish is a link that a new node chose.
+type wish struct {
+	level    int
+	to, from uint32
+	distance float32
+}
+
+func newBuilder(g *Graph) *builder {
+	b := &builder{g: g, workers: make([]worker, kernel.Threads(g.options.Threads))}
+	for i := range b.workers {
+		b.workers[i].search = g.searcher()
+	}
+	return b
+}
+
+// parallel calls fn for each i in [0, n), each worker with the next i that is left.
+func (b *builder) parallel(n int, fn func(w *worker, i int)) {
+	var next atomic.Int64
+	threads := min(len(b.workers), n)
+	kernel.Parallel(threads, threads, func(t int) {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			fn(&b.workers[t], i)
 		}
-	}
-	return n
-}
-
-// link is a wish of node from to be linked to by node to.
-type link struct {
-	to    uint32
-	level int
-	back  candidate // from, at its distance from to
-}
-
-// insert links one batch of nodes into the graph.
-func (g *Graph) insert(batch []uint32) error {
-	if g.entry == noSlot {
-		g.entry, g.top, g.live = batch[0], int(g.levels[batch[0]]), 1
-		return nil
-	}
-	wishes := make([][]link, len(batch))
-	errs := make([]error, len(batch))
-	chosen := make([][][]uint32, len(batch))
-	kernel.Parallel(g.options.Threads, len(batch), func(i int) {
-		chosen[i], wishes[i], errs[i] = g.choose(batch[:i], batch[i])
 	})
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	for i, levels := range chosen {
-		for level, links := range levels {
-			g.setNeighbors(batch[i], level, links)
+}
+
+// insert links one batch of nodes into a graph that has an entry point.
+func (b *builder) insert(batch []uint32) error {
+	g := b.g
+	b.parallel(len(batch), func(w *worker, i int) {
+		if err := w.find(g, batch[:i], batch[i], &b.chosen[i]); err != nil {
+			w.err = err
+		}
+	})
+	for i := range b.workers {
+		if err := b.workers[i].err; err != nil {
+			return err
 		}
 	}
-	g.linkBack(slices.Concat(wishes...))
+	b.wishes = b.wishes[:0]
+	for i, slot := range batch {
+		b.settle(slot, &b.chosen[i])
+	}
+	b.linkBack()
 	for _, slot := range batch {
 		if int(g.levels[slot]) > g.top {
 			g.entry, g.top = slot, int(g.levels[slot])
@@ -154,103 +184,130 @@ func (g *Graph) insert(batch []uint32) error {
 	return nil
 }
 
-// choose finds the links of a new node on each of its levels, among the graph and the nodes of its batch before it.
-func (g *Graph) choose(before []uint32, slot uint32) (chosen [][]uint32, wishes []link, err error) {
-	s := g.searcher()
-	defer g.searchers.Put(s)
+// find chooses the links of a new node on each of its levels, among the graph and the nodes of its batch before it.
+func (w *worker) find(g *Graph, before []uint32, slot uint32, c *chosen) error {
+	c.near, c.links = c.near[:0], c.links[:0]
 	q := g.vector(slot)
 	own := int(g.levels[slot])
-	at, err := g.descend(s, q, min(own, g.top))
+	at, err := g.descend(w.search, q, g.top, own)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	chosen = make([][]uint32, own+1)
-	for level := min(own, g.top); level >= 0; level-- {
-		ef := min(g.options.EfConstruction, g.live)
-		if err := g.searchLevel(s, q, at, level, ef); err != nil {
-			return nil, nil, err
+	s, ef := w.search, g.options.EfConstruction
+	for level := own; level >= 0; level-- {
+		s.pool = s.pool[:0]
+		if level <= g.top {
+			if err := g.searchLevel(s, q, at, level, ef); err != nil {
+				return err
+			}
+			at = unpacked(s.pool[0])
 		}
-		at = s.pool[0]
 		for _, other := range before {
-			if int(g.levels[other]) >= level {
-				s.insert(candidate{kernel.SquaredL2(q, g.vector(other)), other}, g.options.EfConstruction)
+			if int(g.levels[other]) < level {
+				continue
+			}
+			word := packed(kernel.SquaredL2(q, g.vector(other)), other)
+			if len(s.pool) < ef || word < s.pool[ef-1] {
+				s.insert(word, ef)
 			}
 		}
-		links := g.diverse(s.pool, g.options.M, nil)
-		chosen[level] = links
-		for _, other := range links {
-			d := s.distanceOf(other)
-			wishes = append(wishes, link{to: other, level: level, back: candidate{d, slot}})
+		w.candidates = w.candidates[:0]
+		for _, word := range s.pool {
+			w.candidates = append(w.candidates, unpacked(word))
+		}
+		for _, x := range g.choose(&w.chooser, w.candidates, g.options.M, nil) {
+			c.links = append(c.links, wish{level, x.slot, slot, x.distance})
 		}
 	}
-	return chosen, wishes, nil
+	c.near = append(c.near, w.candidates...)
+	return nil
 }
 
-// distanceOf returns the distance of a slot that is in the pool.
-func (s *searcher) distanceOf(slot uint32) float32 {
-	for _, c := range s.pool {
-		if c.slot == slot {
-			return c.distance
+// settle gives a new node its parent and its own links, and notes whom it chose.
+func (b *builder) settle(slot uint32, c *chosen) {
+	g := b.g
+	first := len(c.links) // of level 0, which comes last
+	for first > 0 && c.links[first-1].level == 0 {
+		first--
+	}
+	level0 := make([]candidate, 0, g.options.M+1)
+	for _, l := range c.links[first:] {
+		level0 = append(level0, candidate{l.distance, l.to})
+	}
+	parent := g.adopt(slot, level0, c.near)
+	if !slices.ContainsFunc(level0, func(c candidate) bool { return c.slot == parent.slot }) {
+		parentLink := wish{0, parent.slot, slot, parent.distance}
+		if len(level0) == g.options.M {
+			c.links[len(c.links)-1] = parentLink
+		} else {
+			c.links = append(c.links, parentLink)
 		}
 	}
-	panic("hnsw: a chosen link was not a candidate")
+	links := make([]uint32, 0, g.options.M)
+	for i := 0; i < len(c.links); {
+		level := c.links[i].level
+		links = links[:0]
+		for ; i < len(c.links) && c.links[i].level == level; i++ {
+			links = append(links, c.links[i].to)
+		}
+		g.setNeighbors(slot, level, links)
+	}
+	b.wishes = append(b.wishes, c.links...)
 }
 
-// linkBack adds links to the nodes that new nodes chose. A node whose list is full chooses anew among its links and the
-// new ones.
-func (g *Graph) linkBack(wishes []link) {
-	// Stable, so that the wishes for one list stay in the order of insertion.
-	slices.SortStableFunc(wishes, func(a, b link) int {
-		if a.to != b.to {
-			return int(int64(a.to) - int64(b.to))
+// linkBack adds links to the nodes that new nodes chose.
+func (b *builder) linkBack() {
+	g := b.g
+	// By list, the wishes for one list in the order of insertion. The number of a wish has room in 20 bits: a batch has
+	// 256 nodes, a node few levels (31 with a chance of 1 in M^30) and at most 128 links on each.
+	b.order = b.order[:0]
+	for i, x := range b.wishes {
+		b.order = append(b.order, uint64(x.to)<<25|uint64(x.level)<<20|uint64(i))
+	}
+	slices.Sort(b.order)
+	b.lists = b.lists[:0]
+	for i, key := range b.order {
+		if i == 0 || key>>20 != b.order[i-1]>>20 {
+			b.lists = append(b.lists, i)
+			g.claim(uint32(key>>25), int(key>>20&31))
 		}
-		return a.level - b.level
+	}
+	b.parallel(len(b.lists), func(w *worker, i int) {
+		group := b.order[b.lists[i]:]
+		if i+1 < len(b.lists) {
+			group = b.order[b.lists[i]:b.lists[i+1]]
+		}
+		to, level := uint32(group[0]>>25), int(group[0]>>20&31)
+		candidates := g.measured(&w.chooser, to, g.neighbors(to, level))
+		for _, key := range group {
+			x := b.wishes[key&(1<<20-1)]
+			candidates = append(candidates, candidate{x.distance, x.from})
+		}
+		w.candidates = candidates
+		g.relink(&w.chooser, to, level)
 	})
-	var groups [][]link
-	for start := 0; start < len(wishes); {
-		end := start + 1
-		for end < len(wishes) && wishes[end].to == wishes[start].to && wishes[end].level == wishes[start].level {
-			end++
-		}
-		groups = append(groups, wishes[start:end])
-		start = end
-	}
-	changed := make([][]uint32, len(groups))
-	kernel.Parallel(g.options.Threads, len(groups), func(i int) { changed[i] = g.withLinks(groups[i]) })
-	for i, group := range groups {
-		g.setNeighbors(group[0].to, group[0].level, changed[i])
-	}
 }
 
-// withLinks returns the links of a node after those in group, all for one list, were added.
-func (g *Graph) withLinks(group []link) []uint32 {
-	to, level := group[0].to, group[0].level
-	old := g.neighbors(to, level)
-	if len(old)+len(group) <= g.capacity(level) {
-		links := slices.Clone(old)
-		for _, l := range group {
-			links = append(links, l.back.slot)
-		}
-		return links
+// relink makes c's candidates the links of a node or, where they are too many, some of them. The list must be claimed.
+func (g *Graph) relink(c *chooser, slot uint32, level int) {
+	links := c.candidates
+	if len(links) > g.capacity(level) {
+		links = g.chooseAgain(c, slot, level)
 	}
-	v := g.vector(to)
-	candidates := make([]candidate, 0, len(old)+len(group))
-	for _, slot := range old {
-		candidates = append(candidates, candidate{kernel.SquaredL2(v, g.vector(slot)), slot})
+	c.slots = c.slots[:0]
+	for _, x := range links {
+		c.slots = append(c.slots, x.slot)
 	}
-	for _, l := range group {
-		candidates = append(candidates, l.back)
-	}
-	slices.SortFunc(candidates, compareCandidates)
-	return g.diverse(candidates, g.capacity(level), make([]uint32, 0, g.capacity(level)))
+	g.store(slot, level, c.slots)
 }
 
-func compareCandidates(a, b candidate) int {
-	switch {
-	case closer(a, b):
-		return -1
-	case closer(b, a):
-		return 1
+// chooseAgain returns the links of a node of the graph, chosen among c's candidates, which it sorts. Edges of the tree
+// are among them.
+func (g *Graph) chooseAgain(c *chooser, slot uint32, level int) []candidate {
+	var must func(uint32) bool
+	if level == 0 {
+		must = func(other uint32) bool { return g.related(slot, other) }
 	}
-	return 0
+	slices.SortFunc(c.candidates, compareCandidates)
+	return g.choose(c, c.candidates, g.capacity(level), must)
 }

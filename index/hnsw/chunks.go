@@ -2,42 +2,68 @@ package hnsw
 
 import "unsafe"
 
-// chunks is a table of rows of equal width in slices of ChunkNodes rows. A slice that came from outside is copied before
-// it is written to.
+// ChunkNodes is the number of slots whose embeddings, or level-0 links, lie in one slice.
+const ChunkNodes = 1024
+
+const (
+	chunkShift = 10
+	chunkMask  = ChunkNodes - 1
+)
+
+// chunks is a table of rows of equal width in slices of ChunkNodes rows each. A slice that came from outside is copied
+// before it is written to.
 type chunks[T float32 | uint32] struct {
 	width int
 	data  [][]T
+	first []*T // of each slice
 	owned []bool
 	dirt
 }
 
 // row returns row i.
-func (c *chunks[T]) row(i uint32) []T {
-	at := int(i&chunkMask) * c.width
-	return c.data[i>>chunkShift][at : at+c.width : at+c.width]
-}
+func (c *chunks[T]) row(i uint32) []T { return unsafe.Slice(c.pointer(i), c.width) }
 
-// pointer returns the address of row i.
+// pointer returns the address of row i. It is what a search does most, so that only the number of the slice is checked:
+// every slice has ChunkNodes rows.
 func (c *chunks[T]) pointer(i uint32) *T {
-	return &c.data[i>>chunkShift][int(i&chunkMask)*c.width]
+	return (*T)(unsafe.Add(unsafe.Pointer(c.first[i>>chunkShift]), uintptr(i&chunkMask)*uintptr(c.width)*4))
 }
 
-// write makes row i ready to be written to.
-func (c *chunks[T]) write(i uint32) {
+// write returns row i to be written to.
+func (c *chunks[T]) write(i uint32) []T {
 	n := i >> chunkShift
 	if !c.owned[n] {
-		c.data[n] = append([]T(nil), c.data[n]...)
-		c.owned[n] = true
+		c.set(n, append([]T(nil), c.data[n]...), true)
 	}
 	c.mark(i)
+	return c.row(i)
 }
 
-// grow makes room for rows rows.
-func (c *chunks[T]) grow(rows int) {
+// grow makes room for rows rows, filled with a value.
+func (c *chunks[T]) grow(rows int, fill T) {
 	for len(c.data)*ChunkNodes < rows {
-		c.data = append(c.data, make([]T, ChunkNodes*c.width))
-		c.owned = append(c.owned, true)
+		slice := make([]T, ChunkNodes*c.width)
+		if fill != 0 {
+			for i := range slice {
+				slice[i] = fill
+			}
+		}
+		c.attach(slice, true)
 	}
+}
+
+// attach adds a slice of ChunkNodes rows.
+func (c *chunks[T]) attach(slice []T, owned bool) {
+	n := uint32(len(c.data))
+	c.data, c.first, c.owned = append(c.data, nil), append(c.first, nil), append(c.owned, false)
+	c.set(n, slice, owned)
+}
+
+func (c *chunks[T]) set(n uint32, slice []T, owned bool) {
+	if len(slice) != ChunkNodes*c.width {
+		panic("hnsw: a chunk of the wrong length")
+	}
+	c.data[n], c.first[n], c.owned[n] = slice, unsafe.SliceData(slice), owned
 }
 
 // dirt says which chunks changed since they were last saved.

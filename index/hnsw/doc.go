@@ -8,6 +8,10 @@
 // l, and has at most M links there. A search goes greedily down the upper levels and then keeps the efSearch nearest
 // nodes seen on level 0, expanding each once.
 //
+// Two things are not in the paper. Links are chosen a little less strictly, and the room that is left is used; and every
+// node has a parent that it never loses its links with, so that each node can be reached from each other (tree.go). Equal
+// embeddings and such as lie far from all others are found like the rest.
+//
 // Nodes have slots, numbered in the order of insertion and never used again after Remove. Embeddings and level-0 links
 // lie in chunks of [ChunkNodes] slots, each one slice, so that they can be read in place from a mapped file: see
 // [Graph.Parts] and [Load].
@@ -16,11 +20,14 @@
 //
 // Two graphs made by the same calls with the same options are equal bit for bit, whatever the number of threads: levels
 // come from a hash of seed and slot, and nodes are inserted in batches, each of which searches the graph as it was before
-// the batch (build.go). Answers are sorted, without repetition, and the same before saving and after loading. Any number
-// of goroutines may search at once; Add and Remove need the graph to themselves. A graph that was loaded from damaged
-// bytes gives [ErrCorrupt] or a wrong neighbour, but never a panic or an endless search; the store's checksums are what
-// keeps damage away, and [Graph.Verify] walks everything.
+// the batch (build.go). Answers are sorted, without repetition, and the same before saving and after loading. A search
+// for k of at least k embeddings gives k answers. Any number of goroutines may search at once; Add, Skip and Remove need
+// the graph to themselves.
 //
-// Memory beyond the embeddings is 4 (1 + 2M) bytes a node on level 0, about 4 (1+M)/(M-1) above, and 9 for its id and
-// level: 141 bytes at M = 16.
+// A graph that was loaded from damaged bytes gives [ErrCorrupt] or a wrong neighbour, but never a panic or an endless
+// search; the store's checksums are what keeps damage away. [Graph.Verify] walks everything, and does so before a loaded
+// graph changes for the first time.
+//
+// Memory beyond the embeddings is 8M bytes a node for the links of level 0, about 4M/(M-1) for those above, and 18 for
+// what else is known of it: 150 bytes at M = 16; 30 more once ids are looked up, as Add and Remove do.
 package hnsw

@@ -10,13 +10,7 @@ import (
 	"imgsearch/index"
 )
 
-// ChunkNodes is the number of slots whose embeddings, or level-0 links, lie in one slice.
-const ChunkNodes = 1024
-
 const (
-	chunkShift = 10
-	chunkMask  = ChunkNodes - 1
-
 	noSlot   = math.MaxUint32
 	maxLevel = 30
 	maxSlots = 1 << 31
@@ -33,18 +27,23 @@ type Graph struct {
 	metric  index.Metric
 	dim     int
 	options Options
-	stride  int // uint32 words of a node's level-0 links: their number, then 2M slots
-
-	ids    []dataset.ID // of each slot; empty where the node was removed
-	levels []uint8      // of each slot
-	upper  [][]uint32   // of each slot: level times (number, M slots); nil on level 0
-	live   int
-	entry  uint32 // slot of the entry point, noSlot in an empty graph
-	top    int    // level of the entry point
 
 	vectors chunks[float32] // [ChunkNodes, dim]
-	links   chunks[uint32]  // [ChunkNodes, stride]
-	nodes   dirt            // of ids, levels and upper, by chunk
+	links   chunks[uint32]  // [ChunkNodes, 2M]: a node's links on level 0, filled up with noSlot
+
+	ids      []dataset.ID // of each slot; empty where there is no node
+	levels   []uint8      // of each slot
+	parents  []uint32     // of each slot: see tree.go; noSlot for the root and where there is no node
+	children []uint8      // of each slot: how many nodes have it as parent; counted when a loaded graph first changes
+	upperAt  []uint32     // of each slot above level 0: where its links begin in upper
+	upper    []uint32     // [M] a level, filled up with noSlot
+	nodes    dirt         // of all these, by chunk
+
+	live  int
+	entry uint32 // slot of the entry point, noSlot in an empty graph
+	top   int    // level of the entry point
+
+	checked bool // the graph was made here, or Verify found nothing
 
 	slotOnce sync.Once
 	slots    map[dataset.ID]uint32 // made when first needed: see slotOf
@@ -63,13 +62,15 @@ func New(metric index.Metric, dim int, options Options) (*Graph, error) {
 	if err := options.validate(); err != nil {
 		return nil, fmt.Errorf("hnsw index: %w", err)
 	}
-	return newGraph(metric, dim, options), nil
+	g := newGraph(metric, dim, options)
+	g.checked = true
+	return g, nil
 }
 
 func newGraph(metric index.Metric, dim int, options Options) *Graph {
-	g := &Graph{metric: metric, dim: dim, options: options, stride: 1 + 2*options.M, entry: noSlot}
+	g := &Graph{metric: metric, dim: dim, options: options, entry: noSlot}
 	g.vectors.width = dim
-	g.links.width = g.stride
+	g.links.width = g.capacity(0)
 	return g
 }
 
@@ -122,48 +123,102 @@ func (g *Graph) slotOf(id dataset.ID) (uint32, bool) {
 // vector returns the embedding of a slot.
 func (g *Graph) vector(slot uint32) []float32 { return g.vectors.row(slot) }
 
-// neighbors returns the links of a node, as many as its list says but never more than there is room for.
-func (g *Graph) neighbors(slot uint32, level int) []uint32 {
-	list := g.list(slot, level)
-	if len(list) == 0 {
-		return nil
-	}
-	return list[1:][:min(int(list[0]), len(list)-1)]
-}
-
-// list returns the memory of a node's links on a level: their number, then room for the slots.
-func (g *Graph) list(slot uint32, level int) []uint32 {
-	if level == 0 {
-		return g.links.row(slot)
-	}
-	width := 1 + g.options.M
-	words := g.upper[slot]
-	if len(words) < level*width {
-		return nil
-	}
-	return words[(level-1)*width : level*width]
-}
-
-// setNeighbors replaces the links of a node.
-func (g *Graph) setNeighbors(slot uint32, level int, links []uint32) {
-	if level == 0 {
-		g.links.write(slot)
-	} else {
-		g.nodes.mark(slot)
-	}
-	list := g.list(slot, level)
-	if len(list) == 0 {
-		return // a damaged graph led to a node that is not on the level
-	}
-	list[0] = uint32(len(links))
-	copy(list[1:], links)
-	clear(list[1+len(links):])
-}
-
 // capacity is the most links that a node has on a level.
 func (g *Graph) capacity(level int) int {
 	if level == 0 {
 		return 2 * g.options.M
 	}
 	return g.options.M
+}
+
+// list returns the memory of a node's links on a level, to be read; nil where the node is not on the level. The links
+// are those before the first noSlot.
+func (g *Graph) list(slot uint32, level int) []uint32 {
+	if level == 0 {
+		return g.links.row(slot)
+	}
+	if level > int(g.levels[slot]) {
+		return nil // a link that does not belong here; Verify names it
+	}
+	at := int(g.upperAt[slot]) + (level-1)*g.options.M
+	return g.upper[at : at+g.options.M]
+}
+
+// neighbors returns the links of a node on a level, to be read.
+func (g *Graph) neighbors(slot uint32, level int) []uint32 {
+	list := g.list(slot, level)
+	for i, other := range list {
+		if other == noSlot {
+			return list[:i]
+		}
+	}
+	return list
+}
+
+// claim makes a node's links on a level that it is on ready to be written to.
+func (g *Graph) claim(slot uint32, level int) {
+	if level == 0 {
+		g.links.write(slot)
+	} else {
+		g.nodes.mark(slot)
+	}
+}
+
+// store replaces links that were claimed. Threads may store different ones at once.
+func (g *Graph) store(slot uint32, level int, links []uint32) {
+	list := g.list(slot, level)
+	for i := range list[copy(list, links):] {
+		list[len(links)+i] = noSlot
+	}
+}
+
+// setNeighbors replaces the links of a node on a level that it is on.
+func (g *Graph) setNeighbors(slot uint32, level int, links []uint32) {
+	g.claim(slot, level)
+	g.store(slot, level, links)
+}
+
+// newSlot adds a slot without links.
+func (g *Graph) newSlot(id dataset.ID, level uint8) uint32 {
+	slot := uint32(len(g.ids))
+	g.ids = append(g.ids, id)
+	g.levels = append(g.levels, level)
+	g.parents = append(g.parents, noSlot)
+	g.children = append(g.children, 0)
+	g.upperAt = append(g.upperAt, uint32(len(g.upper)))
+	for range int(level) * g.options.M {
+		g.upper = append(g.upper, noSlot)
+	}
+	g.nodes.mark(slot)
+	g.vectors.grow(len(g.ids), 0)
+	g.links.grow(len(g.ids), noSlot)
+	return slot
+}
+
+// emptySlot takes the node out of a slot. Its links on upper levels become waste until the graph is loaded again.
+func (g *Graph) emptySlot(slot uint32) {
+	delete(g.slots, g.ids[slot])
+	g.setNeighbors(slot, 0, nil)
+	g.ids[slot], g.levels[slot], g.parents[slot], g.children[slot] = empty, 0, noSlot, 0
+	g.nodes.mark(slot)
+	g.live--
+}
+
+// trust makes sure that the graph may be changed: one that was loaded is verified once, so that whatever changes it can
+// rely on its structure.
+func (g *Graph) trust() error {
+	if g.checked {
+		return nil
+	}
+	if err := g.Verify(); err != nil {
+		return err
+	}
+	g.children = make([]uint8, len(g.ids))
+	for _, parent := range g.parents {
+		if parent != noSlot {
+			g.children[parent]++
+		}
+	}
+	g.checked = true
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
-	"slices"
 
 	"imgsearch/dataset"
 	"imgsearch/index"
@@ -24,9 +23,10 @@ const (
 	HeaderPart PartKind = "header"
 	// VectorPart holds the embeddings of ChunkNodes slots, [ChunkNodes, Dim] float32.
 	VectorPart PartKind = "vectors"
-	// LinkPart holds the level-0 links of ChunkNodes slots, [ChunkNodes, 1+2M] uint32: their number, then slots.
+	// LinkPart holds the level-0 links of ChunkNodes slots, [ChunkNodes, 2M] uint32: slots, filled up with
+	// 0xFFFFFFFF.
 	LinkPart PartKind = "links"
-	// NodePart holds the ids, levels and upper links of ChunkNodes slots.
+	// NodePart holds the ids, levels, parents and upper links of ChunkNodes slots.
 	NodePart PartKind = "nodes"
 )
 
@@ -95,17 +95,22 @@ func (g *Graph) header() []byte {
 	return binary.LittleEndian.AppendUint64(b, g.options.Seed)
 }
 
-// nodeChunk encodes, for each slot of chunk n: id (8 bytes), level (1 byte); then the upper links of each slot that has
-// any, in the order of slots.
+// nodeLen is the length of what a node part says of each slot before the upper links.
+const nodeLen = 8 + 1 + 4
+
+// nodeChunk encodes, for each slot of chunk n: id (8 bytes), level (1 byte), parent (4 bytes); then the upper links of
+// each slot that has any, in the order of slots.
 func (g *Graph) nodeChunk(n int) []byte {
 	from, to := n*ChunkNodes, min((n+1)*ChunkNodes, len(g.ids))
-	var b []byte
+	b := make([]byte, 0, nodeLen*(to-from)*5/4)
 	for slot := from; slot < to; slot++ {
 		b = binary.LittleEndian.AppendUint64(b, uint64(g.ids[slot]))
 		b = append(b, g.levels[slot])
+		b = binary.LittleEndian.AppendUint32(b, g.parents[slot])
 	}
 	for slot := from; slot < to; slot++ {
-		for _, word := range g.upper[slot] {
+		at := g.upperAt[slot]
+		for _, word := range g.upper[at:][:int(g.levels[slot])*g.options.M] {
 			b = binary.LittleEndian.AppendUint32(b, word)
 		}
 	}
@@ -198,41 +203,35 @@ func (g *Graph) loadChunk(n, slots int, read func(Part) ([]byte, error)) error {
 	if err != nil {
 		return err
 	}
-	links, err := get(LinkPart, 4*ChunkNodes*g.stride)
+	links, err := get(LinkPart, 4*ChunkNodes*g.capacity(0))
 	if err != nil {
 		return err
 	}
-	g.vectors.attach(wordsOf[float32](vectors))
-	g.links.attach(wordsOf[uint32](links))
+	g.vectors.attach(wordsOf[float32](vectors), false)
+	g.links.attach(wordsOf[uint32](links), false)
 	return nil
 }
 
-// attach adds a chunk that belongs to somebody else.
-func (c *chunks[T]) attach(data []T) {
-	c.data = append(c.data, data)
-	c.owned = append(c.owned, false)
-}
-
 func (g *Graph) parseNodes(n, slots int, b []byte) error {
-	const entry = 9
-	if len(b) < entry*slots {
+	if len(b) < nodeLen*slots {
 		return fmt.Errorf("%w: nodes chunk %d of %d bytes for %d slots", ErrCorrupt, n, len(b), slots)
 	}
-	words := b[entry*slots:]
+	words := b[nodeLen*slots:]
 	for i := range slots {
-		id, level := dataset.ID(binary.LittleEndian.Uint64(b[entry*i:])), b[entry*i+8]
-		var upper []uint32
-		size := int(level) * (1 + g.options.M)
-		if level > maxLevel || len(words) < 4*size {
+		node := b[nodeLen*i:][:nodeLen]
+		level := node[8]
+		size := 4 * int(level) * g.options.M
+		if level > maxLevel || len(words) < size {
 			return fmt.Errorf("%w: nodes chunk %d: level %d", ErrCorrupt, n, level)
 		}
-		if size > 0 {
-			upper = slices.Clone(wordsOf[uint32](words[:4*size]))
-			words = words[4*size:]
-		}
-		g.ids = append(g.ids, id)
+		g.ids = append(g.ids, dataset.ID(binary.LittleEndian.Uint64(node)))
 		g.levels = append(g.levels, level)
-		g.upper = append(g.upper, upper)
+		g.parents = append(g.parents, binary.LittleEndian.Uint32(node[9:]))
+		g.upperAt = append(g.upperAt, uint32(len(g.upper)))
+		for ; size > 0; size -= 4 {
+			g.upper = append(g.upper, binary.LittleEndian.Uint32(words))
+			words = words[4:]
+		}
 	}
 	if len(words) != 0 {
 		return fmt.Errorf("%w: nodes chunk %d: %d bytes too many", ErrCorrupt, n, len(words))

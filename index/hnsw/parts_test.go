@@ -165,13 +165,6 @@ func TestSkipKeepsSlotsEqualToIDs(t *testing.T) {
 	}
 }
 
-func TestEveryNodeIsReachable(t *testing.T) {
-	g := build(t, index.Cosine, 4000, 16, 2)
-	if n := g.Reachable(); n < 3990 {
-		t.Errorf("%d of 4,000 nodes are reachable from the entry point", n)
-	}
-}
-
 // TestDamageNeverPanics flips bytes of stored parts: loading and searching give errors or answers, and they end.
 func TestDamageNeverPanics(t *testing.T) {
 	file := stored{}

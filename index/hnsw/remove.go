@@ -10,98 +10,205 @@ import (
 )
 
 // Remove implements index.Index. The nodes' slots stay empty. Every node that linked to a removed one chooses its links
-// anew among the ones it keeps and those that the removed ones had, so that paths through them close up. When fewer
-// than half of the nodes remain, the graph is linked from scratch instead.
+// anew among the ones it keeps and those that the removed ones had, so that paths through them close up (as in
+// FreshDiskANN, Singh et al. 2021, algorithm 4). When fewer than half of the nodes remain, the graph is linked from
+// scratch instead. Each call looks at all links once, whatever the number of ids: remove many at a time. A loaded graph
+// is verified before it is first changed.
 func (g *Graph) Remove(ids ...dataset.ID) error {
-	gone := make(map[uint32]bool, len(ids))
+	gone := make([]uint32, 0, len(ids))
 	for _, id := range ids {
 		slot, ok := g.slotOf(id)
 		if !ok {
 			return fmt.Errorf("%w: %d", index.ErrNotFound, id)
 		}
-		gone[slot] = true
+		gone = append(gone, slot)
 	}
+	slices.Sort(gone)
+	gone = slices.Compact(gone)
 	if len(gone) == 0 {
 		return nil
 	}
-	rebuild := 2*(g.live-len(gone)) < g.live
-	if !rebuild {
-		if err := g.closeUp(gone); err != nil {
-			return err
+	if err := g.trust(); err != nil {
+		return err
+	}
+	if 2*(g.live-len(gone)) < g.live {
+		for _, slot := range gone {
+			g.emptySlot(slot)
 		}
+		return g.rebuild()
 	}
-	for slot := range gone {
-		delete(g.slots, g.ids[slot])
-		g.ids[slot] = empty
-		g.levels[slot], g.upper[slot] = 0, nil
-		g.setNeighbors(slot, 0, nil)
-		g.nodes.mark(slot)
+	r := remover{g: g, gone: make([]bool, len(g.ids)), adopted: make(map[uint32][]uint32)}
+	for _, slot := range gone {
+		r.gone[slot] = true
 	}
-	g.live -= len(gone)
-	if rebuild {
-		return g.relink()
+	r.findParents(gone)
+	r.closeUp()
+	for _, slot := range gone {
+		g.emptySlot(slot)
 	}
-	if gone[g.entry] {
+	if r.gone[g.entry] {
 		g.chooseEntry()
 	}
 	return nil
 }
 
-// closeUp gives the nodes that link to one of gone other links.
-func (g *Graph) closeUp(gone map[uint32]bool) error {
+// remover takes nodes out of a graph.
+type remover struct {
+	g       *Graph
+	gone    []bool              // of each slot
+	adopted map[uint32][]uint32 // of each node that became a parent: its new children
+}
+
+// findParents gives the children of removed nodes other parents. Removed nodes that are each other's parents form a piece
+// of the tree; what hung from it (the orphans) goes to the parent of its topmost node, or to one another.
+func (r *remover) findParents(gone []uint32) {
+	g := r.g
+	orphans := make(map[uint32][]uint32) // by topmost node
+	for slot, parent := range g.parents {
+		if parent != noSlot && r.gone[parent] && !r.gone[slot] {
+			top := parent
+			for above := g.parents[top]; above != noSlot && r.gone[above]; above = g.parents[top] {
+				top = above
+			}
+			orphans[top] = append(orphans[top], uint32(slot))
+		}
+	}
+	for _, slot := range gone {
+		if parent := g.parents[slot]; parent != noSlot {
+			g.children[parent]--
+		}
+	}
+	for _, top := range gone {
+		if children := orphans[top]; len(children) > 0 {
+			r.settle(g.parents[top], children)
+		}
+	}
+}
+
+// maxAdopters is how many nodes an orphan compares itself with to find its parent.
+const maxAdopters = 256
+
+// settle gives orphans of one piece their parents: above, or where there was nothing above the piece, the first of them,
+// which becomes the root; or one another.
+func (r *remover) settle(above uint32, orphans []uint32) {
+	g := r.g
+	if above == noSlot {
+		above = orphans[0]
+		g.setParent(above, noSlot)
+		orphans = orphans[1:]
+	}
+	adopters := []uint32{above}
+	for _, orphan := range orphans {
+		parent, nearest := uint32(noSlot), float32(0)
+		for _, adopter := range adopters[max(0, len(adopters)-maxAdopters):] {
+			if int(g.children[adopter]) >= g.maxChildren() {
+				continue
+			}
+			d := kernel.SquaredL2(g.vector(orphan), g.vector(adopter))
+			if parent == noSlot || d < nearest {
+				parent, nearest = adopter, d
+			}
+		}
+		if parent == noSlot {
+			parent = r.roomBelow(above)
+		}
+		g.setParent(orphan, parent)
+		r.adopted[parent] = append(r.adopted[parent], orphan)
+		adopters = append(adopters, orphan)
+	}
+}
+
+// roomBelow returns a node of the tree below another that has room for a child: there are always leaves.
+func (r *remover) roomBelow(slot uint32) uint32 {
+	g := r.g
+	queue := []uint32{slot}
+	for i := 0; i < len(queue); i++ {
+		at := queue[i]
+		if int(g.children[at]) < g.maxChildren() {
+			return at
+		}
+		for _, other := range slices.Concat(g.neighbors(at, 0), r.adopted[at]) {
+			if !r.gone[other] && g.parents[other] == at {
+				queue = append(queue, other)
+			}
+		}
+	}
+	panic("hnsw: a tree without leaves")
+}
+
+// closeUp gives the nodes that link to removed ones other links, and those that the tree joined links to each other.
+func (r *remover) closeUp() {
+	g := r.g
 	type list struct {
 		slot  uint32
 		level int
 	}
+	joined := make(map[uint32][]uint32)
+	for parent, children := range r.adopted {
+		joined[parent] = append(joined[parent], children...)
+		for _, child := range children {
+			joined[child] = append(joined[child], parent)
+		}
+	}
 	var lists []list
 	for slot := range uint32(len(g.ids)) {
-		if g.ids[slot] == empty || gone[slot] {
+		if g.ids[slot] == empty || r.gone[slot] {
 			continue
 		}
 		for level := range int(g.levels[slot]) + 1 {
-			for _, other := range g.neighbors(slot, level) {
-				if int(other) >= len(g.ids) {
-					return fmt.Errorf("%w: link to slot %d of %d", ErrCorrupt, other, len(g.ids))
-				}
-				if gone[other] {
-					lists = append(lists, list{slot, level})
-					break
-				}
+			if level == 0 && len(joined[slot]) > 0 ||
+				slices.ContainsFunc(g.neighbors(slot, level), func(other uint32) bool { return r.gone[other] }) {
+				lists = append(lists, list{slot, level})
 			}
 		}
 	}
+	// All new lists are chosen before the first is stored: they are made from the old ones.
 	changed := make([][]uint32, len(lists))
-	kernel.Parallel(g.options.Threads, len(lists), func(i int) {
-		changed[i] = g.bridged(lists[i].slot, lists[i].level, gone)
+	kernel.ParallelRanges(g.options.Threads, len(lists), func(_, from, to int) {
+		var c chooser
+		for i := from; i < to; i++ {
+			l := lists[i]
+			var near []uint32
+			if l.level == 0 {
+				near = joined[l.slot]
+			}
+			near = r.bridge(l.slot, l.level, near)
+			g.measured(&c, l.slot, near)
+			for _, x := range g.chooseAgain(&c, l.slot, l.level) {
+				changed[i] = append(changed[i], x.slot)
+			}
+		}
 	})
 	for i, l := range lists {
 		g.setNeighbors(l.slot, l.level, changed[i])
 	}
-	return nil
 }
 
-// bridged returns new links of a node: chosen among its own and those of the removed nodes it links to, following
-// removed ones as far as they lead to removed ones.
-func (g *Graph) bridged(slot uint32, level int, gone map[uint32]bool) []uint32 {
-	v := g.vector(slot)
+// maxBridge is the most candidates that a node chooses its new links from.
+const maxBridge = 512
+
+// bridge returns the nodes that a node may link to instead of removed ones: those in joined, the ones it links to, and
+// those that the removed ones link to, following removed ones as far as they lead to removed ones.
+func (r *remover) bridge(slot uint32, level int, joined []uint32) []uint32 {
+	g := r.g
+	found := slices.Clone(joined)
 	seen := map[uint32]bool{slot: true}
-	var candidates []candidate
+	for _, other := range joined {
+		seen[other] = true
+	}
 	queue := slices.Clone(g.neighbors(slot, level))
-	limit := 4 * g.options.EfConstruction
-	for i := 0; i < len(queue) && len(candidates) < limit; i++ {
+	for i := 0; i < len(queue) && len(found) < maxBridge; i++ {
 		other := queue[i]
-		if int(other) >= len(g.ids) || seen[other] || g.ids[other] == empty {
-			continue
+		switch {
+		case seen[other]:
+		case r.gone[other]:
+			queue = append(queue, g.neighbors(other, level)...)
+		default:
+			found = append(found, other)
 		}
 		seen[other] = true
-		if gone[other] {
-			queue = append(queue, g.neighbors(other, level)...)
-			continue
-		}
-		candidates = append(candidates, candidate{kernel.SquaredL2(v, g.vector(other)), other})
 	}
-	slices.SortFunc(candidates, compareCandidates)
-	return g.diverse(candidates, g.capacity(level), nil)
+	return found
 }
 
 // chooseEntry makes the first node of the highest level the entry point.
@@ -114,24 +221,28 @@ func (g *Graph) chooseEntry() {
 	}
 }
 
-// relink drops all links and inserts every node again, in the order of slots.
-func (g *Graph) relink() error {
+// rebuild drops all links and inserts every node again, in the order of slots.
+func (g *Graph) rebuild() error {
 	fresh := newGraph(g.metric, g.dim, g.options)
+	fresh.vectors = g.vectors
 	var slots []uint32
 	for slot, id := range g.ids {
-		if id == empty {
-			if err := fresh.Skip(1); err != nil {
-				return err
-			}
-			continue
+		level := uint8(0)
+		if id != empty {
+			level = g.levels[slot]
+			slots = append(slots, uint32(slot))
 		}
-		slots = append(slots, fresh.appendNodes([]dataset.ID{id}, g.vector(uint32(slot)))...)
+		fresh.newSlot(id, level)
 	}
 	if err := fresh.insertAll(slots); err != nil {
 		return err
 	}
-	g.ids, g.levels, g.upper = fresh.ids, fresh.levels, fresh.upper
+	for n := range fresh.links.data {
+		fresh.links.mark(uint32(n) << chunkShift)
+	}
+	g.links, g.nodes = fresh.links, fresh.nodes
+	g.ids, g.levels, g.parents, g.children = fresh.ids, fresh.levels, fresh.parents, fresh.children
+	g.upperAt, g.upper = fresh.upperAt, fresh.upper
 	g.live, g.entry, g.top = fresh.live, fresh.entry, fresh.top
-	g.vectors, g.links, g.nodes = fresh.vectors, fresh.links, fresh.nodes
 	return nil
 }

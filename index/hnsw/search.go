@@ -8,27 +8,40 @@ import (
 	"imgsearch/internal/kernel"
 )
 
-// candidate is a node at a squared distance from the query.
+// candidate is a node at a squared distance.
 type candidate struct {
 	distance float32
 	slot     uint32
 }
 
-func closer(a, b candidate) bool {
-	return a.distance < b.distance || a.distance == b.distance && a.slot < b.slot
+// A candidate in a searcher's pool is one word, so that it is compared and moved as one: the bits of the distance (which
+// are in the order of distances, as none is negative), the slot, and in the lowest bit whether it was expanded.
+const expanded = 1
+
+func packed(distance float32, slot uint32) uint64 {
+	return uint64(math.Float32bits(distance))<<32 | uint64(slot)<<1
 }
+
+func unpacked(word uint64) candidate {
+	return candidate{math.Float32frombits(uint32(word >> 32)), uint32(word) >> 1}
+}
+
+// beyond is the word of a distance that is infinite. Distances that are not numbers, which only damaged embeddings have,
+// are beyond it.
+const beyond = 0x7F800000 << 32
 
 // searcher is the scratch memory of one search at a time.
 type searcher struct {
-	visited []uint32 // the epoch in which a slot was last seen
-	epoch   uint32
+	visited []uint16 // the epoch in which a slot was last seen
+	epoch   uint16
 
-	pool     []candidate // the nearest seen, closest first
-	expanded []bool      // of each in pool
+	pool []uint64 // the nearest seen, closest first
 
 	slots     []uint32
 	rows      []*float32
 	distances []float32
+
+	ahead uint32 // what reading ahead found, of no meaning
 }
 
 func (g *Graph) searcher() *searcher {
@@ -37,10 +50,19 @@ func (g *Graph) searcher() *searcher {
 		s = new(searcher)
 	}
 	if len(s.visited) < len(g.ids) {
-		s.visited = make([]uint32, len(g.ids)+len(g.ids)/4)
+		s.visited = make([]uint16, len(g.ids)+len(g.ids)/4)
 		s.epoch = 0
 	}
+	if n := g.capacity(0); len(s.slots) < n {
+		s.slots, s.rows, s.distances = make([]uint32, n), make([]*float32, n), make([]float32, n)
+	}
 	return s
+}
+
+// release gives a searcher back. Its addresses are forgotten: they may point into a file that is about to be closed.
+func (g *Graph) release(s *searcher) {
+	clear(s.rows)
+	g.searchers.Put(s)
 }
 
 // Search implements index.Index with the graph's own EfSearch.
@@ -62,17 +84,17 @@ func (g *Graph) SearchEf(query []float32, k, ef int) ([]index.Neighbor, error) {
 		return nil, nil
 	}
 	s := g.searcher()
-	defer g.searchers.Put(s)
-	entry, err := g.descend(s, q, 0)
+	defer g.release(s)
+	entry, err := g.descend(s, q, g.top, 0)
 	if err != nil {
 		return nil, err
 	}
 	if err := g.searchLevel(s, q, entry, 0, min(max(ef, k), g.live)); err != nil {
 		return nil, err
 	}
-	found := s.pool[:min(k, len(s.pool))]
-	neighbors := make([]index.Neighbor, len(found))
-	for i, c := range found {
+	neighbors := make([]index.Neighbor, min(k, len(s.pool)))
+	for i := range neighbors {
+		c := unpacked(s.pool[i])
 		if g.ids[c.slot] == empty {
 			return nil, fmt.Errorf("%w: a link to the empty slot %d", ErrCorrupt, c.slot)
 		}
@@ -81,22 +103,24 @@ func (g *Graph) SearchEf(query []float32, k, ef int) ([]index.Neighbor, error) {
 	return index.Measure(g.metric, neighbors), nil
 }
 
-// descend walks greedily from the entry point down to the level above to and returns where it arrives.
-func (g *Graph) descend(s *searcher, q []float32, to int) (candidate, error) {
+// descend walks greedily from the entry point, which is on level top, down to the level above the given one, and returns
+// where it arrives.
+func (g *Graph) descend(s *searcher, q []float32, top, above int) (candidate, error) {
 	if int(g.entry) >= len(g.ids) {
 		return candidate{}, fmt.Errorf("%w: entry point %d of %d slots", ErrCorrupt, g.entry, len(g.ids))
 	}
 	at := candidate{kernel.SquaredL2(q, g.vector(g.entry)), g.entry}
-	for level := g.top; level > to; level-- {
+	for level := top; level > above; level-- {
 		// Each round comes closer, so there are at most as many rounds as nodes.
 		for improved := true; improved; {
 			improved = false
-			if err := g.measure(s, q, g.neighbors(at.slot, level), false); err != nil {
+			slots := g.neighbors(at.slot, level)
+			if err := g.distances(s, q, slots); err != nil {
 				return at, err
 			}
-			for i, slot := range s.slots {
-				if next := (candidate{s.distances[i], slot}); closer(next, at) {
-					at, improved = next, true
+			for i, slot := range slots {
+				if s.distances[i] < at.distance {
+					at, improved = candidate{s.distances[i], slot}, true
 				}
 			}
 		}
@@ -104,29 +128,18 @@ func (g *Graph) descend(s *searcher, q []float32, to int) (candidate, error) {
 	return at, nil
 }
 
-// measure computes the distances from q to the given slots into s.slots and s.distances. With fresh, slots that were
-// visited before are left out, and the others become visited.
-func (g *Graph) measure(s *searcher, q []float32, slots []uint32, fresh bool) error {
-	s.slots, s.rows = s.slots[:0], s.rows[:0]
+// distances computes the squared distances from q to the given slots, at most as many as a node has links, into
+// s.distances.
+func (g *Graph) distances(s *searcher, q []float32, slots []uint32) error {
 	total := uint32(len(g.ids))
-	for _, slot := range slots {
+	rows := s.rows[:len(slots)]
+	for i, slot := range slots {
 		if slot >= total {
 			return fmt.Errorf("%w: link to slot %d of %d", ErrCorrupt, slot, total)
 		}
-		if fresh {
-			if s.visited[slot] == s.epoch {
-				continue
-			}
-			s.visited[slot] = s.epoch
-		}
-		s.slots = append(s.slots, slot)
-		s.rows = append(s.rows, g.vectors.pointer(slot))
+		rows[i] = g.vectors.pointer(slot)
 	}
-	if cap(s.distances) < len(s.slots) {
-		s.distances = make([]float32, max(len(s.slots), 2*maxM))
-	}
-	s.distances = s.distances[:len(s.slots)]
-	kernel.SquaredL2Each(q, s.rows, s.distances)
+	kernel.SquaredL2Each(q, rows, s.distances[:len(slots)])
 	return nil
 }
 
@@ -135,61 +148,85 @@ func (g *Graph) measure(s *searcher, q []float32, slots []uint32, fresh bool) er
 // It is the paper's algorithm 2 with its two queues in one sorted list: the candidate to expand next is the closest that
 // was not expanded, and the search ends when the ef closest all were.
 func (g *Graph) searchLevel(s *searcher, q []float32, entry candidate, level, ef int) error {
-	s.nextEpoch()
-	s.visited[entry.slot] = s.epoch
-	s.pool = append(s.pool[:0], entry)
-	s.expanded = append(s.expanded[:0], false)
+	visited, epoch := s.nextEpoch()
+	visited[entry.slot] = epoch
+	s.pool = append(s.pool[:0], packed(entry.distance, entry.slot))
+	total := uint32(len(g.ids))
+	slots, rows, distances := s.slots, s.rows, s.distances
+	bound := uint64(beyond)
+	if ef == 1 {
+		bound = min(bound, s.pool[0])
+	}
 	for next := 0; next < len(s.pool); {
-		if s.expanded[next] {
+		word := s.pool[next]
+		if word&expanded != 0 {
 			next++
 			continue
 		}
-		s.expanded[next] = true
-		if err := g.measure(s, q, g.neighbors(s.pool[next].slot, level), true); err != nil {
-			return err
-		}
-		first := next + 1
-		for i, slot := range s.slots {
-			if at := s.insert(candidate{s.distances[i], slot}, ef); at < first {
-				first = at
+		s.pool[next] = word | expanded
+		n := 0
+		for _, slot := range g.list(uint32(word)>>1, level) {
+			if slot >= total {
+				if slot == noSlot {
+					break
+				}
+				return fmt.Errorf("%w: link to slot %d of %d", ErrCorrupt, slot, total)
+			}
+			if visited[slot] != epoch {
+				visited[slot] = epoch
+				slots[n], rows[n] = slot, g.vectors.pointer(slot)
+				n++
 			}
 		}
-		next = first
+		next++
+		if level == 0 && next < len(s.pool) {
+			// Probably the next to be expanded: its links come into the cache while the distances are computed.
+			list := g.links.row(uint32(s.pool[next]) >> 1)
+			s.ahead ^= list[0] ^ list[len(list)/2] ^ list[len(list)-1]
+		}
+		kernel.SquaredL2Each(q, rows[:n], distances[:n])
+		for i, d := range distances[:n] {
+			word := packed(d, slots[i])
+			if word >= bound {
+				continue
+			}
+			at := s.insert(word, ef)
+			next = min(next, at)
+			if len(s.pool) == ef {
+				bound = min(s.pool[ef-1], beyond)
+			}
+		}
 	}
 	return nil
 }
 
-// insert puts c into the pool unless ef closer ones are there, and returns its place, or a place beyond the pool. A
-// distance that is not a number, which only damaged embeddings have, is left out.
-func (s *searcher) insert(c candidate, ef int) int {
-	n := len(s.pool)
-	if c.distance != c.distance || n == ef && !closer(c, s.pool[n-1]) {
-		return math.MaxInt
+// insert puts a word that is below the last one into the pool, or any where the pool has less than ef, and returns its
+// place. Where there were ef, the last one falls out.
+func (s *searcher) insert(word uint64, ef int) int {
+	if len(s.pool) < ef {
+		s.pool = append(s.pool, 0)
 	}
-	low, high := 0, n
-	for low < high {
-		middle := int(uint(low+high) >> 1)
-		if closer(s.pool[middle], c) {
-			low = middle + 1
-		} else {
-			high = middle
+	pool := s.pool
+	// The place is the number of words below this one, among all but the last, which is free or falls out.
+	at, n := 0, len(pool)-1
+	for n > 0 {
+		half := (n + 1) / 2
+		if pool[at+half-1] < word {
+			at += half
 		}
+		n -= half
 	}
-	if n < ef {
-		s.pool = append(s.pool, candidate{})
-		s.expanded = append(s.expanded, false)
-	}
-	copy(s.pool[low+1:], s.pool[low:])
-	copy(s.expanded[low+1:], s.expanded[low:])
-	s.pool[low], s.expanded[low] = c, false
-	return low
+	copy(pool[at+1:], pool[at:])
+	pool[at] = word
+	return at
 }
 
 // nextEpoch makes all slots unvisited.
-func (s *searcher) nextEpoch() {
+func (s *searcher) nextEpoch() (visited []uint16, epoch uint16) {
 	s.epoch++
 	if s.epoch == 0 {
 		clear(s.visited)
 		s.epoch = 1
 	}
+	return s.visited, s.epoch
 }

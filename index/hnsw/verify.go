@@ -3,6 +3,7 @@ package hnsw
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"imgsearch/dataset"
 )
@@ -10,78 +11,142 @@ import (
 // maxFindings is the number of faults after which Verify stops.
 const maxFindings = 20
 
-// Verify walks the whole graph and returns ErrCorrupt with what is wrong: links out of range, to itself, twice, to an
-// empty slot or to a node that is not on the level; ids held twice; an entry point that is not on the top level.
+// Verify walks the whole graph and returns ErrCorrupt with what is wrong, at most 20 faults: links out of range, to
+// itself, twice, to an empty slot or to a node that is not on the level; ids held twice; an entry point that is not on
+// the top level; nodes that cannot be reached from each other.
 func (g *Graph) Verify() error {
-	var found []error
-	report := func(format string, args ...any) {
-		found = append(found, fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...)))
+	v := verifier{g: g}
+	v.nodes()
+	if len(v.found) == 0 {
+		v.tree()
 	}
-	ids := make(map[dataset.ID]uint32, len(g.ids))
+	return errors.Join(v.found...)
+}
+
+type verifier struct {
+	g     *Graph
+	found []error
+}
+
+func (v *verifier) report(format string, args ...any) {
+	v.found = append(v.found, fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...)))
+}
+
+func (v *verifier) full() bool { return len(v.found) >= maxFindings }
+
+// nodes looks at each node and its links by themselves.
+func (v *verifier) nodes() {
+	g := v.g
+	ids := make(map[dataset.ID]uint32, g.live)
 	live, top := 0, 0
-	for slot := uint32(0); int(slot) < len(g.ids) && len(found) < maxFindings; slot++ {
+	for slot := uint32(0); int(slot) < len(g.ids) && !v.full(); slot++ {
 		id := g.ids[slot]
 		if id == empty {
+			if g.levels[slot] != 0 || g.parents[slot] != noSlot || len(g.neighbors(slot, 0)) != 0 {
+				v.report("slot %d is empty but has links", slot)
+			}
 			continue
 		}
 		live++
 		top = max(top, int(g.levels[slot]))
 		if other, ok := ids[id]; ok {
-			report("slots %d and %d both have id %d", other, slot, id)
+			v.report("slots %d and %d both have id %d", other, slot, id)
 		}
 		ids[id] = slot
 		for level := range int(g.levels[slot]) + 1 {
-			g.verifyList(slot, level, report)
+			v.links(slot, level)
 		}
 	}
 	switch {
-	case len(found) >= maxFindings:
+	case v.full():
 	case live != g.live:
-		report("%d nodes, counted %d", g.live, live)
+		v.report("%d nodes, counted %d", g.live, live)
 	case live > 0 && (int(g.entry) >= len(g.ids) || g.ids[g.entry] == empty || g.top != top || int(g.levels[g.entry]) != top):
-		report("entry point %d at level %d, the top level is %d", g.entry, g.top, top)
+		v.report("entry point %d at level %d, the top level is %d", g.entry, g.top, top)
 	}
-	return errors.Join(found...)
 }
 
-func (g *Graph) verifyList(slot uint32, level int, report func(string, ...any)) {
-	list := g.list(slot, level)
-	if int(list[0]) > len(list)-1 {
-		report("node %d, level %d: %d links, at most %d", slot, level, list[0], len(list)-1)
-	}
-	seen := make(map[uint32]bool, len(list))
-	for _, other := range g.neighbors(slot, level) {
+func (v *verifier) links(slot uint32, level int) {
+	g := v.g
+	links := g.neighbors(slot, level)
+	for i, other := range links {
 		switch {
 		case int(other) >= len(g.ids):
-			report("node %d, level %d: link to slot %d of %d", slot, level, other, len(g.ids))
+			v.report("node %d, level %d: link to slot %d of %d", slot, level, other, len(g.ids))
 		case other == slot:
-			report("node %d, level %d: link to itself", slot, level)
-		case seen[other]:
-			report("node %d, level %d: two links to %d", slot, level, other)
+			v.report("node %d, level %d: link to itself", slot, level)
+		case slices.Contains(links[:i], other):
+			v.report("node %d, level %d: two links to %d", slot, level, other)
 		case g.ids[other] == empty:
-			report("node %d, level %d: link to the empty slot %d", slot, level, other)
+			v.report("node %d, level %d: link to the empty slot %d", slot, level, other)
 		case int(g.levels[other]) < level:
-			report("node %d, level %d: link to %d, which is on level %d", slot, level, other, g.levels[other])
+			v.report("node %d, level %d: link to %d, which is on level %d", slot, level, other, g.levels[other])
 		}
-		seen[other] = true
+	}
+	for _, word := range g.list(slot, level)[len(links):] {
+		if word != noSlot {
+			v.report("node %d, level %d: a link after the last one", slot, level)
+		}
 	}
 }
 
-// Reachable returns how many nodes a walk over level 0 from the entry point meets.
-func (g *Graph) Reachable() int {
-	if g.live == 0 {
-		return 0
-	}
-	seen := make([]bool, len(g.ids))
-	seen[g.entry] = true
-	queue := []uint32{g.entry}
-	for i := 0; i < len(queue); i++ {
-		for _, other := range g.neighbors(queue[i], 0) {
-			if int(other) < len(seen) && !seen[other] {
-				seen[other] = true
-				queue = append(queue, other)
+// tree checks that all nodes are one tree of parents and that its edges are links in both directions, so that there is a
+// way from every node to every other.
+func (v *verifier) tree() {
+	g := v.g
+	children := make([]int, len(g.ids))
+	roots := 0
+	for slot := uint32(0); int(slot) < len(g.ids) && !v.full(); slot++ {
+		parent := g.parents[slot]
+		switch {
+		case g.ids[slot] == empty:
+		case parent == noSlot:
+			roots++
+		case int(parent) >= len(g.ids) || g.ids[parent] == empty:
+			v.report("node %d: its parent is slot %d of %d", slot, parent, len(g.ids))
+			continue
+		case !slices.Contains(g.neighbors(parent, 0), slot) || !slices.Contains(g.neighbors(slot, 0), parent):
+			v.report("node %d: no links to and from its parent %d", slot, parent)
+		default:
+			if children[parent]++; children[parent] == g.maxChildren()+1 {
+				v.report("node %d: more than %d children", parent, g.maxChildren())
 			}
 		}
 	}
-	return len(queue)
+	if len(v.found) > 0 {
+		return
+	}
+	if g.live > 0 && roots != 1 {
+		v.report("%d nodes without parent", roots)
+		return
+	}
+	if n := g.belowRoot(); n != g.live {
+		v.report("%d of %d nodes cannot be reached", g.live-n, g.live)
+	}
+}
+
+// belowRoot counts the nodes whose line of parents ends at one without parent.
+func (g *Graph) belowRoot() int {
+	const unknown, reached, current = 0, 1, 2
+	state := make([]uint8, len(g.ids))
+	var line []uint32
+	n := 0
+	for slot, id := range g.ids {
+		if id == empty {
+			continue
+		}
+		at := uint32(slot)
+		for line = line[:0]; at != noSlot && state[at] == unknown; at = g.parents[at] {
+			state[at] = current
+			line = append(line, at)
+		}
+		if at != noSlot && state[at] == current {
+			continue // a ring: stays current, as does what leads to it
+		}
+		for _, slot := range line {
+			state[slot] = reached
+		}
+		n += len(line)
+	}
+	return n
 }
