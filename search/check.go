@@ -15,7 +15,8 @@ import (
 type CheckReport struct {
 	// Images is the number of images that the collection names.
 	Images int
-	// GraphStale says that the graph does not cover the present images. That is no damage: see [GraphInfo].
+	// GraphStale says that the graph does not cover the present images, or is of another version. That is no damage: see
+	// [GraphInfo].
 	GraphStale bool
 	// Problems say what is wrong and where. Empty: the collection is sound.
 	Problems []error
@@ -38,7 +39,11 @@ func (c *Collection) Check(ctx context.Context) (CheckReport, error) {
 	err := c.store.View(ctx, func(v *store.View) error {
 		h := v.Header()
 		report.Images = h.Count
-		report.GraphStale = h.GraphGeneration != h.Generation && h.NextID > 0
+		stale, err := graphStale(v)
+		if err != nil {
+			problem(fmt.Errorf("graph: %w", err))
+		}
+		report.GraphStale = stale
 		if err := v.Check(ctx, problem); err != nil {
 			return err
 		}
@@ -102,10 +107,10 @@ func (c *Collection) checkThumbnails(ctx context.Context, v *store.View, problem
 
 // checkGraph checks the graph and that it holds the images: all of them, or where it is stale none that never were.
 func (c *Collection) checkGraph(ctx context.Context, v *store.View, problem func(error)) error {
-	h := v.Header()
-	if h.GraphGeneration == 0 {
-		return ctx.Err()
+	if readable, err := graphReadable(v); err != nil || !readable {
+		return ctx.Err() // no graph, another version's, or damage that was reported
 	}
+	h := v.Header()
 	ids, err := v.IDs()
 	if err != nil {
 		return nil // the store has said so

@@ -600,6 +600,36 @@ func TestPrune(t *testing.T) {
 	mustBeSound(t, c)
 }
 
+func TestQueryFile(t *testing.T) {
+	ctx := context.Background()
+	dir := folderOf(t, pictures(rand.New(rand.NewPCG(16, 16)), 12))
+	c := newCollection(t, smallEncoder(t, 1, true), CreateOptions{})
+	add(t, c, openFolder(t, dir), AddOptions{})
+	path := filepath.Join(dir, "pictures", "004.png")
+	for _, name := range []string{path, filepath.Join(dir, ".", "pictures", "..", "pictures", "004.png")} {
+		results, err := c.QueryFile(ctx, name, QueryOptions{K: 20})
+		if err != nil || len(results) != 11 || slices.ContainsFunc(results, func(r Result) bool { return r.Source == path }) {
+			t.Errorf("%d results, %v", len(results), err)
+		}
+		results, err = c.QueryFile(ctx, name, QueryOptions{K: 1, IncludeSelf: true})
+		if err != nil || len(results) != 1 || results[0].Source != path || results[0].Distance > 1e-6 {
+			t.Errorf("itself: %+v, %v", results, err)
+		}
+	}
+	// The file changed since: its source still tells.
+	other, err := os.ReadFile(filepath.Join(dir, "pictures", "005.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, other, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	results, err := c.QueryFile(ctx, path, QueryOptions{K: 20})
+	if err != nil || len(results) != 10 {
+		t.Errorf("changed: %d results, %v", len(results), err)
+	}
+}
+
 func TestIsBelow(t *testing.T) {
 	for _, c := range []struct {
 		folder, path string

@@ -17,6 +17,7 @@ import (
 
 	"imgsearch/dataset"
 	"imgsearch/index/hnsw"
+	"imgsearch/store"
 )
 
 var (
@@ -355,4 +356,62 @@ func TestCompat(t *testing.T) {
 		add(t, c, pictures(rand.New(rand.NewPCG(15, 15)), 90), AddOptions{})
 		mustBeSound(t, c)
 	}
+}
+
+// A graph of a version that this program does not read is left aside and made anew; the images are not lost with it.
+func TestGraphOfAnotherVersion(t *testing.T) {
+	ctx := context.Background()
+	rng := rand.New(rand.NewPCG(17, 17))
+	ds := pictures(rng, 200)
+	c := newCollection(t, smallEncoder(t, 1, true), CreateOptions{})
+	add(t, c, ds, AddOptions{})
+	var parts []store.GraphPart
+	var generation uint64
+	err := c.store.View(ctx, func(v *store.View) error {
+		generation = v.Header().Generation
+		for _, name := range v.GraphParts() {
+			values, err := v.GraphPart(name)
+			if err != nil {
+				return err
+			}
+			part := store.GraphPart{Name: name}
+			for _, b := range values {
+				part.Values = append(part.Values, bytes.Clone(b))
+			}
+			if name == partNames[hnsw.HeaderPart] {
+				part.Values[0][0] = 99
+			}
+			parts = append(parts, part)
+		}
+		return nil
+	})
+	if err := errors.Join(err, c.store.PutGraph(ctx, generation, append(parts, store.GraphPart{Name: "new", Values: [][]byte{{1}}}))); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() []Result {
+		t.Helper()
+		results, err := c.QueryID(ctx, 5, QueryOptions{K: 9, Ef: 200})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return results
+	}
+	before := ask()
+	report, err := c.Check(ctx)
+	if err != nil || !report.GraphStale || len(report.Problems) > 0 {
+		t.Errorf("check: %+v, %v", report, err)
+	}
+	if info, err := c.Info(ctx); err != nil || !info.Graph.Stale {
+		t.Errorf("info: %+v, %v", info, err)
+	}
+	if report := add(t, c, ds, AddOptions{}); counts(report) != [6]int{0, 0, 0, 200} {
+		t.Errorf("%+v", report)
+	}
+	if info, err := c.Info(ctx); err != nil || info.Graph.Stale {
+		t.Errorf("info after adding: %+v, %v", info, err)
+	}
+	if after := ask(); !reflect.DeepEqual(after, before) {
+		t.Errorf("%v, before %v", after, before)
+	}
+	mustBeSound(t, c)
 }

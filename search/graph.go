@@ -59,9 +59,10 @@ func (c *Collection) read(ctx context.Context, threads int) (*content, error) {
 		for _, chunk := range chunks {
 			t.chunks = append(t.chunks, slices.Clone(chunk))
 		}
-		if h.GraphGeneration > 0 {
-			t.graph, err = loadGraph(v, t.chunks, slices.Clone[[]byte])
+		if readable, err := graphReadable(v); err != nil || !readable {
+			return err
 		}
+		t.graph, err = loadGraph(v, t.chunks, slices.Clone[[]byte])
 		return err
 	})
 	return t, err
@@ -136,13 +137,12 @@ func (t *content) run(from dataset.ID) (to, gap dataset.ID) {
 
 // updateGraph brings the stored graph up to date.
 func (c *Collection) updateGraph(ctx context.Context, threads int, progress func(done, total int)) error {
-	fresh := false
-	err := c.store.View(ctx, func(v *store.View) error {
-		h := v.Header()
-		fresh = h.GraphGeneration == h.Generation || h.NextID == 0
-		return nil
+	stale := false
+	err := c.store.View(ctx, func(v *store.View) (err error) {
+		stale, err = graphStale(v)
+		return err
 	})
-	if err != nil || fresh {
+	if err != nil || !stale {
 		return err
 	}
 	g, t, err := c.freshGraph(ctx, threads, progress)

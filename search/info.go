@@ -40,8 +40,8 @@ type Info struct {
 
 // GraphInfo describes the neighbour graph of a collection.
 type GraphInfo struct {
-	// Stale says that the graph does not cover the present images; answers are exact then, and the next Add brings it up
-	// to date.
+	// Stale says that the graph does not cover the present images, or is of a version that this program does not read;
+	// answers are exact then, and the next Add brings it up to date.
 	Stale          bool   `json:"stale"`
 	M              int    `json:"m"`
 	EfConstruction int    `json:"ef_construction"`
@@ -53,12 +53,16 @@ type GraphInfo struct {
 func (c *Collection) Info(ctx context.Context) (Info, error) {
 	var info Info
 	err := c.store.View(ctx, func(v *store.View) error {
+		stale, err := graphStale(v)
+		if err != nil {
+			return err
+		}
 		h := v.Header()
 		info = Info{
 			Path: c.Path(), Format: store.FormatVersion, Created: h.Created, Images: h.Count, NextID: h.NextID,
 			Labels: map[dataset.Label]int{}, Splits: map[string]int{}, Dim: h.Dim, Metric: c.metric, Encoder: h.Fingerprint,
 			Graph: GraphInfo{
-				Stale: h.GraphGeneration != h.Generation && h.NextID > 0, M: c.options.M,
+				Stale: stale, M: c.options.M,
 				EfConstruction: c.options.EfConstruction, EfSearch: c.options.EfSearch, Seed: c.options.Seed,
 			},
 			Thumbnail: c.options.Thumbnail, FileBytes: v.FileSize(), Bytes: v.Usage(), Generation: h.Generation, Commit: v.Commit(),

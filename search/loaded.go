@@ -34,7 +34,11 @@ func (c *Collection) load(v *store.View, graph bool) (*loaded, error) {
 		}
 		c.loaded = l
 	}
-	if graph && l.graph == nil && l.header.GraphGeneration == l.header.Generation {
+	if graph && l.graph == nil {
+		stale, err := graphStale(v)
+		if err != nil || stale {
+			return l, err
+		}
 		g, err := loadGraph(v, l.chunks, func(b []byte) []byte { return b })
 		if err != nil {
 			return nil, err
@@ -45,6 +49,33 @@ func (c *Collection) load(v *store.View, graph bool) (*loaded, error) {
 		l.graph = g
 	}
 	return l, nil
+}
+
+// graphStale reports whether the stored graph does not cover the present images, or is of a version that this program does
+// not read. Answers do not need it, and the next change makes it anew.
+func graphStale(v *store.View) (bool, error) {
+	h := v.Header()
+	if h.GraphGeneration != h.Generation {
+		return h.NextID > 0, nil
+	}
+	readable, err := graphReadable(v)
+	return !readable, err
+}
+
+// graphReadable reports whether there is a graph whose header this program reads.
+func graphReadable(v *store.View) (bool, error) {
+	values, err := v.GraphPart(partNames[hnsw.HeaderPart])
+	if err != nil || len(values) == 0 {
+		return false, err
+	}
+	seen := errors.New("the header was read")
+	_, err = hnsw.Load(func(p hnsw.Part) ([]byte, error) {
+		if p.Kind == hnsw.HeaderPart {
+			return values[0], nil
+		}
+		return nil, seen
+	})
+	return err == nil || errors.Is(err, seen), nil
 }
 
 // The graph's parts as the store names them. Its embeddings are the store's: an image's slot in the graph is its id.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 
 	"imgsearch/dataset"
 	"imgsearch/index"
@@ -58,7 +59,7 @@ type Result struct {
 // encoder (see [Collection.RequireEncoder]). Results are sorted; an empty collection gives none. The errors to test for:
 // ErrK, ErrOptions, ErrEmbedding, ErrLocked, ErrCorrupt.
 func (c *Collection) QueryEmbedding(ctx context.Context, embedding []float32, options QueryOptions) ([]Result, error) {
-	return c.query(ctx, options, func(v *store.View) ([]float32, func(Record) bool, error) {
+	return c.query(ctx, options, func(*loaded) ([]float32, func(Record) bool, error) {
 		return embedding, nil, nil
 	})
 }
@@ -66,9 +67,11 @@ func (c *Collection) QueryEmbedding(ctx context.Context, embedding []float32, op
 // QueryID returns the images nearest to an image of the collection. An id that the collection does not hold is
 // ErrNotFound; the other errors are those of QueryEmbedding.
 func (c *Collection) QueryID(ctx context.Context, id dataset.ID, options QueryOptions) ([]Result, error) {
-	return c.query(ctx, options, func(v *store.View) ([]float32, func(Record) bool, error) {
-		embedding, err := v.Embedding(id)
-		return embedding, func(r Record) bool { return r.ID == id }, err
+	return c.query(ctx, options, func(l *loaded) ([]float32, func(Record) bool, error) {
+		if !l.ids.Has(id) {
+			return nil, nil, fmt.Errorf("id %d: %w", id, ErrNotFound)
+		}
+		return l.row(id, c.dim), func(r Record) bool { return r.ID == id }, nil
 	})
 }
 
@@ -86,15 +89,15 @@ func (c *Collection) QueryImage(ctx context.Context, sample dataset.Sample, opti
 	if err != nil {
 		return nil, err
 	}
-	return c.query(ctx, options, func(v *store.View) ([]float32, func(Record) bool, error) {
+	return c.query(ctx, options, func(*loaded) ([]float32, func(Record) bool, error) {
 		return embedding, func(r Record) bool {
 			return r.Hash == sample.Hash && sample.Hash != dataset.Hash{} || r.Source == options.Source
 		}, nil
 	})
 }
 
-// QueryFile decodes an image file and asks as QueryImage does, the file's path being the source where the options name
-// none. Its further errors are those of dataset.DecodeFile.
+// QueryFile decodes an image file and asks as QueryImage does, the file's cleaned path being the source where the options
+// name none. Its further errors are those of dataset.DecodeFile.
 func (c *Collection) QueryFile(ctx context.Context, path string, options QueryOptions) ([]Result, error) {
 	if err := options.validate(); err != nil {
 		return nil, err
@@ -104,7 +107,7 @@ func (c *Collection) QueryFile(ctx context.Context, path string, options QueryOp
 		return nil, err
 	}
 	if options.Source == "" {
-		options.Source = path
+		options.Source = filepath.Clean(path)
 	}
 	return c.QueryImage(ctx, sample, options)
 }
@@ -112,7 +115,7 @@ func (c *Collection) QueryFile(ctx context.Context, path string, options QueryOp
 // query finds the nearest images. prepare gives the embedding, which may lie in the View, and says which records are the
 // query's own; nil means none.
 func (c *Collection) query(ctx context.Context, options QueryOptions,
-	prepare func(v *store.View) (embedding []float32, own func(Record) bool, err error)) (results []Result, err error) {
+	prepare func(l *loaded) (embedding []float32, own func(Record) bool, err error)) (results []Result, err error) {
 	if err := options.validate(); err != nil {
 		return nil, err
 	}
@@ -120,7 +123,11 @@ func (c *Collection) query(ctx context.Context, options QueryOptions,
 		return nil, err
 	}
 	err = c.store.View(ctx, func(v *store.View) error {
-		embedding, own, err := prepare(v)
+		l, err := c.load(v, false)
+		if err != nil {
+			return err
+		}
+		embedding, own, err := prepare(l)
 		if err != nil {
 			return err
 		}

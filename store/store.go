@@ -112,6 +112,7 @@ func (s *Store) open() error {
 			if s.session, err = startSession(s.path); err != nil {
 				return err
 			}
+			removeLeftovers(s.path)
 		}
 		return s.recoverFaults(func() error {
 			if err := s.refresh(); err != nil {

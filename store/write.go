@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,19 +74,14 @@ func (s *Store) create(options CreateOptions) error {
 	if s.session, err = startSession(s.path); err != nil {
 		return err
 	}
-	// The lock is ours: what a killed Create left behind is nobody's.
-	if left, err := filepath.Glob(escapeGlob(s.path) + temporarySuffix + "*"); err == nil {
-		for _, name := range left {
-			_ = os.Remove(name)
-		}
-	}
-	f, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+temporarySuffix+"*")
+	removeLeftovers(s.path)
+	name := fmt.Sprintf("%s%s%08x", s.path, temporarySuffix, rand.Uint32())
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return writeError(err)
 	}
-	defer os.Remove(f.Name())
-	err = f.Chmod(0o644) // CreateTemp gives 0600; a collection is no secret
-	if err = errors.Join(err, f.Close()); err != nil {
+	defer os.Remove(name)
+	if err := f.Close(); err != nil {
 		return err
 	}
 	d := newDraft(nil, h)
@@ -94,16 +90,16 @@ func (s *Store) create(options CreateOptions) error {
 	if err != nil {
 		return err
 	}
-	open := func() (*os.File, error) { return os.OpenFile(f.Name(), os.O_RDWR, 0) }
-	if err := commitFile(f.Name(), open, nil, c); err != nil {
+	open := func() (*os.File, error) { return os.OpenFile(name, os.O_RDWR, 0) }
+	if err := commitFile(name, open, nil, c); err != nil {
 		return writeError(err)
 	}
 	// A link fails where the name is taken meanwhile; a rename would replace.
-	if err := os.Link(f.Name(), s.path); err != nil {
+	if err := os.Link(name, s.path); err != nil {
 		if _, taken := os.Lstat(s.path); taken == nil {
 			return ErrExists
 		}
-		if err := os.Rename(f.Name(), s.path); err != nil { // a file system without links
+		if err := os.Rename(name, s.path); err != nil { // a file system without links
 			return err
 		}
 	}
@@ -111,6 +107,17 @@ func (s *Store) create(options CreateOptions) error {
 		return err
 	}
 	return s.open()
+}
+
+// removeLeftovers removes what a killed Create left behind. The caller holds the lock, so it is nobody's.
+func removeLeftovers(path string) {
+	names, err := filepath.Glob(escapeGlob(path) + temporarySuffix + "*")
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		_ = os.Remove(name)
+	}
 }
 
 func escapeGlob(path string) string {
