@@ -109,7 +109,7 @@ type OpenOptions struct {
 	// can write it.
 	ReadOnly bool
 	// Wait is how long a call waits for another process's commit to end, and a commit for other processes' calls to end.
-	// 0 means 2 seconds for the one and 30 for the other; a negative value means not at all.
+	// 0 means 5 seconds for the one and 30 for the other; a negative value means not at all.
 	Wait time.Duration
 }
 
