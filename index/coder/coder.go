@@ -1,13 +1,5 @@
-// Package coder answers searches with github.com/coder/hnsw, to compare with.
-//
-// Version 0.6.1 of that library cannot be used as it comes (docs/index.md has the measurements): its search ends at the
-// first hop that brings nothing, so that few of the true neighbours are found; adding an id again makes it panic, and
-// removing one makes it panic later; its answers are unsorted. So [Index] takes nothing but candidates from it: the
-// library's graph is only ever added to and made anew when something was removed, many more candidates are asked for
-// than wanted, and those are compared and sorted here, on embeddings that Index keeps itself.
-//
-// What cannot be mended from outside: the library walks Go maps, so two graphs of the same embeddings differ, and so
-// can two answers of one graph. Below Options.Fetch embeddings everything is compared and the library is not asked.
+//go:build !windows
+
 package coder
 
 import (
