@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -39,13 +40,19 @@ stopped; the archive itself is not kept.`,
 			if args[0] != "cifar10" {
 				return usagef("data set %q cannot be fetched: cifar10 is the only one", args[0])
 			}
+			if o.From != "" && !exists(o.From) {
+				return fmt.Errorf("--from %s: there is no such file", o.From)
+			}
 			bar := startCounter(s, "fetching", byteUnit)
 			o.Progress = func(done, total int64) { bar.set(done, total) }
 			path, err := dataset.Get(cmd.Context(), o)
+			var place *fs.PathError
 			bar.finish()
 			switch {
 			case errors.Is(err, context.Canceled):
 				return interruptedError{"what came is kept, the same command goes on from there", err}
+			case errors.As(err, &place):
+				return fmt.Errorf("%w: name another folder with --dir", err)
 			case err != nil:
 				return err
 			}
@@ -57,7 +64,7 @@ stopped; the archive itself is not kept.`,
 	flags.StringVar(&o.From, "from", "", "take this archive `FILE` instead of downloading")
 	flags.StringVar(&o.Dir, "dir", "", "folder to put it in (default: where the name cifar10 looks)")
 	flags.StringVar(&o.URL, "url", "", "address to download from (default: "+dataset.CIFAR10URL+")")
-	cmd.MarkFlagsMutuallyExclusive("from", "url")
+	exclusive(cmd, "from", "url")
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,29 +26,43 @@ const (
 	demoRows    = 10
 )
 
+type demoFlags struct {
+	dir     string
+	minutes float64
+}
+
 func newDemo(s *streams) *cobra.Command {
-	var dir string
+	var f demoFlags
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See the whole way on built-in images: train, index, query, measure",
 		Long: `Train a small encoder for half a minute on CIFAR-10 images that are built in, index them, ask for the neighbours of
 images that it has not seen, and measure how often neighbours share their label.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), s, dir) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), s, f) },
 	}
-	cmd.Flags().StringVar(&dir, "dir", "imgsearch-demo", "`FOLDER` for the files that the demo writes; those of an earlier demo are replaced")
+	cmd.Flags().StringVar(&f.dir, "dir", "imgsearch-demo", "`FOLDER` for the files that the demo writes; those of an earlier demo are replaced")
+	cmd.Flags().Float64Var(&f.minutes, "minutes", demoMinutes, "train for about `M` minutes; more make a better encoder")
 	return cmd
 }
 
-func runDemo(ctx context.Context, s *streams, dir string) error {
-	err := demo(ctx, s, dir)
+func runDemo(ctx context.Context, s *streams, f demoFlags) error {
+	err := demo(ctx, s, f)
 	if errors.Is(err, context.Canceled) {
 		return interruptedError{"the demo begins anew when it is run again", err}
 	}
 	return err
 }
 
-func demo(ctx context.Context, s *streams, dir string) error {
+func demo(ctx context.Context, s *streams, f demoFlags) error {
+	dir := f.dir
+	o, err := training.PresetByName(demoPreset)
+	if err != nil {
+		return err
+	}
+	if !(f.minutes > 0) {
+		return usagef("--minutes %g: must be above 0", f.minutes)
+	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("make the demo's folder (another one: --dir FOLDER): %w", err)
 	}
@@ -55,12 +70,9 @@ func demo(ctx context.Context, s *streams, dir string) error {
 	indexFile := filepath.Join(dir, "demo.imgsearch")
 	sheetFile := filepath.Join(dir, "neighbours.png")
 
-	fmt.Fprintf(s.out, "1. Train an encoder on the images of %s for %.0f seconds, without labels\n", demoData, 60*demoMinutes)
-	o, err := training.PresetByName(demoPreset)
-	if err != nil {
-		return err
-	}
-	o.Out, o.Overwrite, o.Minutes, o.Seed, o.Program = encoderFile, true, demoMinutes, 1, "imgsearch "+version()
+	fmt.Fprintf(s.out, "1. Train an encoder on the images of %s for %s, without labels\n", demoData,
+		duration(time.Duration(f.minutes*float64(time.Minute))))
+	o.Out, o.Overwrite, o.Minutes, o.Seed, o.Program = encoderFile, true, f.minutes, 1, "imgsearch "+version()
 	result, err := train(ctx, s, o, []string{demoData})
 	if err != nil {
 		return err

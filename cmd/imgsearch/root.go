@@ -66,8 +66,16 @@ func execute(ctx context.Context, s *streams, args []string) int {
 	return code
 }
 
-// oneLine renders an error without line breaks.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// oneLine renders an error without line breaks. Errors that were joined say each thing once.
+func oneLine(err error) string {
+	var parts []string
+	for line := range strings.Lines(err.Error()) {
+		if part := strings.Join(strings.Fields(line), " "); part != "" && !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
 
 func newRoot(s *streams) *cobra.Command {
 	root := &cobra.Command{

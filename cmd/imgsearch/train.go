@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -197,7 +198,12 @@ func runTrain(ctx context.Context, s *streams, f trainFlags, changed func(string
 	if err := f.checkOut(); err != nil {
 		return err
 	}
+	recorded := exists(training.RecordPath(f.out))
 	result, err := train(ctx, s, o, f.data)
+	if err != nil && !recorded && !exists(f.out) && !exists(training.CheckpointPath(f.out)) {
+		// The record of a run of which nothing else is left helps nobody.
+		_ = os.Remove(training.RecordPath(f.out))
+	}
 	var interrupted *training.InterruptedError
 	switch {
 	case errors.As(err, &interrupted):
