@@ -27,7 +27,7 @@ func Similarity(m Metric, distance float32) float32 {
 // embeddings must have length 1, where |a-b|^2 = 2 (1 - cos).
 func FromSquaredL2(m Metric, squared float32) float32 {
 	if m == Cosine {
-		return squared / 2
+		return min(squared/2, 2) // rounding must not lead out of [0, 2]
 	}
 	return float32(math.Sqrt(float64(squared)))
 }

@@ -3,7 +3,9 @@
 package coder
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand"
 
 	"github.com/coder/hnsw"
@@ -28,7 +30,9 @@ type Options struct {
 type Index struct {
 	all     *exact.Index
 	options Options
-	graph   *hnsw.Graph[dataset.ID] // nil until there are more than Fetch embeddings
+	graph   *hnsw.Graph[dataset.ID]     // nil until there are more than Fetch embeddings
+	nodes   map[string]dataset.ID       // the bytes of each embedding in graph -> its key there
+	equal   map[dataset.ID][]dataset.ID // of each key: the ids of the embeddings that equal it
 }
 
 var _ index.Index = (*Index)(nil)
@@ -69,17 +73,19 @@ func (x *Index) Add(ids []dataset.ID, embeddings []float32) error {
 		return err
 	}
 	if x.graph == nil {
-		return x.build()
+		x.build()
+		return nil
 	}
-	nodes := make([]hnsw.Node[dataset.ID], len(ids))
 	for i, id := range ids {
 		v, err := index.Prepare(x.Metric(), x.Dim(), embeddings[i*x.Dim():(i+1)*x.Dim()])
 		if err != nil {
 			return err
 		}
-		nodes[i] = hnsw.MakeNode(id, v)
+		if !x.insert(id, v) {
+			return nil
+		}
 	}
-	return x.append(nodes)
+	return nil
 }
 
 // Remove implements index.Index. It makes the library's graph anew, which takes as long as adding everything.
@@ -87,40 +93,51 @@ func (x *Index) Remove(ids ...dataset.ID) error {
 	if err := x.all.Remove(ids...); err != nil || len(ids) == 0 {
 		return err
 	}
-	return x.build()
+	x.build()
+	return nil
 }
 
 // build makes the library's graph of all embeddings, or none where there are few.
-func (x *Index) build() error {
+func (x *Index) build() {
 	x.graph = nil
 	if x.Len() <= x.options.Fetch {
-		return nil
+		return
 	}
 	x.graph = &hnsw.Graph[dataset.ID]{
 		M: x.options.M, Ml: 0.25, EfSearch: max(20, x.options.Fetch/4), Distance: hnsw.EuclideanDistance,
 		Rng: rand.New(rand.NewSource(x.options.Seed)),
 	}
-	nodes := make([]hnsw.Node[dataset.ID], 0, x.Len())
+	x.nodes, x.equal = make(map[string]dataset.ID, x.Len()), make(map[dataset.ID][]dataset.ID)
 	for id, v := range x.all.Embeddings() {
-		nodes = append(nodes, hnsw.MakeNode(id, append([]float32(nil), v...)))
+		if !x.insert(id, append([]float32(nil), v...)) {
+			return
+		}
 	}
-	return x.append(nodes)
 }
 
-// append adds nodes to the library's graph; a panic of the library drops the graph and becomes an error.
-func (x *Index) append(nodes []hnsw.Node[dataset.ID]) (err error) {
+// insert adds an embedding, which it keeps, to the library's graph. Where the library panics, ok is false and its graph
+// is dropped: everything is compared until the next change makes another.
+func (x *Index) insert(id dataset.ID, embedding []float32) (ok bool) {
+	bits := make([]byte, 0, 4*len(embedding))
+	for _, v := range embedding {
+		bits = binary.LittleEndian.AppendUint32(bits, math.Float32bits(v))
+	}
+	if node, ok := x.nodes[string(bits)]; ok {
+		x.equal[node] = append(x.equal[node], id)
+		return true
+	}
 	defer func() {
-		if p := recover(); p != nil {
-			x.graph = nil
-			err = fmt.Errorf("coder/hnsw: add %d embeddings: %v", len(nodes), p)
+		if recover() != nil {
+			x.graph, ok = nil, false
 		}
 	}()
-	x.graph.Add(nodes...)
-	return nil
+	x.graph.Add(hnsw.MakeNode(id, embedding))
+	x.nodes[string(bits)] = id
+	return true
 }
 
 // Search implements index.Index.
-func (x *Index) Search(query []float32, k int) (neighbors []index.Neighbor, err error) {
+func (x *Index) Search(query []float32, k int) ([]index.Neighbor, error) {
 	fetch := max(x.options.Fetch, 20*min(k, x.Len()))
 	if k < 1 || x.graph == nil || fetch >= x.Len() {
 		return x.all.Search(query, k)
@@ -129,21 +146,22 @@ func (x *Index) Search(query []float32, k int) (neighbors []index.Neighbor, err 
 	if err != nil {
 		return nil, err
 	}
-	ids, err := x.candidates(q, fetch)
-	if err != nil {
-		return nil, err
+	ids := x.candidates(q, fetch)
+	if len(ids) < k {
+		return x.all.Search(query, k)
 	}
 	return x.all.SearchAmong(q, ids, k)
 }
 
-func (x *Index) candidates(q []float32, fetch int) (ids []dataset.ID, err error) {
+// candidates asks the library for the given number of embeddings. Where it panics there are none.
+func (x *Index) candidates(q []float32, fetch int) (ids []dataset.ID) {
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("coder/hnsw: search: %v", p)
+		if recover() != nil {
+			ids = nil
 		}
 	}()
 	for _, node := range x.graph.Search(q, fetch) {
-		ids = append(ids, node.Key)
+		ids = append(append(ids, node.Key), x.equal[node.Key]...)
 	}
-	return ids, nil
+	return ids
 }

@@ -114,6 +114,25 @@ func (x *Index) Search(query []float32, k int) ([]index.Neighbor, error) {
 	return index.Measure(x.metric, nearest.Sorted()), nil
 }
 
+// SearchAll is Search for each of the queries, [len(queries)/Dim, Dim] float32, on the given number of threads (0: all
+// cores). The error is that of the first query that has one.
+func (x *Index) SearchAll(queries []float32, k, threads int) ([][]index.Neighbor, error) {
+	if len(queries)%x.dim != 0 {
+		return nil, fmt.Errorf("%w: %d values for queries of dim %d", index.ErrVector, len(queries), x.dim)
+	}
+	answers := make([][]index.Neighbor, len(queries)/x.dim)
+	errs := make([]error, len(answers))
+	kernel.Parallel(threads, len(answers), func(i int) {
+		answers[i], errs[i] = x.Search(queries[i*x.dim:(i+1)*x.dim], k)
+	})
+	for i, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("query %d: %w", i, err)
+		}
+	}
+	return answers, nil
+}
+
 // SearchAmong is Search over some of the embeddings only. Ids that the index does not hold are left out, and each id
 // counts once.
 func (x *Index) SearchAmong(query []float32, ids []dataset.ID, k int) ([]index.Neighbor, error) {

@@ -62,7 +62,7 @@ func (g *Graph) Skip(n int) error {
 
 // appendNodes stores nodes without links and returns their slots. The graph does not lead to them yet.
 func (g *Graph) appendNodes(ids []dataset.ID, embeddings []float32) (slots []uint32) {
-	g.slotOf(0) // makes the map of slots while it agrees with g.ids
+	g.slotByID(0) // makes the map of slots while it agrees with g.ids
 	slots = make([]uint32, len(ids))
 	for i, id := range ids {
 		slot := g.newSlot(id, g.levelOf(uint32(len(g.ids))))
@@ -127,8 +127,8 @@ type worker struct {
 
 // chosen is what a new node found.
 type chosen struct {
-	near  []candidate // the nearest on level 0
-	links []wish      // from all its levels
+	near  []uint64 // the candidates on level 0
+	links []wish   // from all its levels
 }
 
 // wish is a link that a new node chose.
@@ -200,7 +200,7 @@ func (w *worker) find(g *Graph, before []uint32, slot uint32, c *chosen) error {
 			if err := g.searchLevel(s, q, at, level, ef); err != nil {
 				return err
 			}
-			at = unpacked(s.pool[0])
+			at = s.pool[0]
 		}
 		for _, other := range before {
 			if int(g.levels[other]) < level {
@@ -211,15 +211,14 @@ func (w *worker) find(g *Graph, before []uint32, slot uint32, c *chosen) error {
 				s.insert(word, ef)
 			}
 		}
-		w.candidates = w.candidates[:0]
-		for _, word := range s.pool {
-			w.candidates = append(w.candidates, unpacked(word))
+		for i := range s.pool {
+			s.pool[i] &^= expanded
 		}
-		for _, x := range g.choose(&w.chooser, w.candidates, g.options.M, nil) {
-			c.links = append(c.links, wish{level, x.slot, slot, x.distance})
+		for _, word := range g.choose(&w.chooser, nil, s.pool, g.options.M, nil) {
+			c.links = append(c.links, wish{level, slotOf(word), slot, distanceOf(word)})
 		}
 	}
-	c.near = append(c.near, w.candidates...)
+	c.near = append(c.near, s.pool...)
 	return nil
 }
 
@@ -230,17 +229,17 @@ func (b *builder) settle(slot uint32, c *chosen) {
 	for first > 0 && c.links[first-1].level == 0 {
 		first--
 	}
-	level0 := make([]candidate, 0, g.options.M+1)
+	level0 := make([]uint64, 0, g.options.M)
 	for _, l := range c.links[first:] {
-		level0 = append(level0, candidate{l.distance, l.to})
+		level0 = append(level0, packed(l.distance, l.to))
 	}
 	parent := g.adopt(slot, level0, c.near)
-	if !slices.ContainsFunc(level0, func(c candidate) bool { return c.slot == parent.slot }) {
-		parentLink := wish{0, parent.slot, slot, parent.distance}
+	if !slices.Contains(level0, parent) {
+		link := wish{0, slotOf(parent), slot, distanceOf(parent)}
 		if len(level0) == g.options.M {
-			c.links[len(c.links)-1] = parentLink
+			c.links[len(c.links)-1] = link
 		} else {
-			c.links = append(c.links, parentLink)
+			c.links = append(c.links, link)
 		}
 	}
 	links := make([]uint32, 0, g.options.M)
@@ -278,12 +277,12 @@ func (b *builder) linkBack() {
 			group = b.order[b.lists[i]:b.lists[i+1]]
 		}
 		to, level := uint32(group[0]>>25), int(group[0]>>20&31)
-		candidates := g.measured(&w.chooser, to, g.neighbors(to, level))
+		w.candidates = w.candidates[:0]
+		g.measured(&w.chooser, to, g.neighbors(to, level))
 		for _, key := range group {
 			x := b.wishes[key&(1<<20-1)]
-			candidates = append(candidates, candidate{x.distance, x.from})
+			w.candidates = append(w.candidates, packed(x.distance, x.from))
 		}
-		w.candidates = candidates
 		g.relink(&w.chooser, to, level)
 	})
 }
@@ -295,19 +294,19 @@ func (g *Graph) relink(c *chooser, slot uint32, level int) {
 		links = g.chooseAgain(c, slot, level)
 	}
 	c.slots = c.slots[:0]
-	for _, x := range links {
-		c.slots = append(c.slots, x.slot)
+	for _, word := range links {
+		c.slots = append(c.slots, slotOf(word))
 	}
 	g.store(slot, level, c.slots)
 }
 
 // chooseAgain returns the links of a node of the graph, chosen among c's candidates, which it sorts. Edges of the tree
 // are among them.
-func (g *Graph) chooseAgain(c *chooser, slot uint32, level int) []candidate {
+func (g *Graph) chooseAgain(c *chooser, slot uint32, level int) []uint64 {
 	var must func(uint32) bool
 	if level == 0 {
 		must = func(other uint32) bool { return g.related(slot, other) }
 	}
-	slices.SortFunc(c.candidates, compareCandidates)
-	return g.choose(c, c.candidates, g.capacity(level), must)
+	slices.Sort(c.candidates)
+	return g.choose(c, nil, c.candidates, g.capacity(level), must)
 }

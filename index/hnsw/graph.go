@@ -46,7 +46,7 @@ type Graph struct {
 	checked bool // the graph was made here, or Verify found nothing
 
 	slotOnce sync.Once
-	slots    map[dataset.ID]uint32 // made when first needed: see slotOf
+	slots    map[dataset.ID]uint32 // made when first needed: see slotByID
 
 	searchers sync.Pool
 }
@@ -102,12 +102,12 @@ func (g *Graph) SlotIsID() bool {
 
 // Has reports whether the graph holds id.
 func (g *Graph) Has(id dataset.ID) bool {
-	_, ok := g.slotOf(id)
+	_, ok := g.slotByID(id)
 	return ok
 }
 
-// slotOf finds a node by its id.
-func (g *Graph) slotOf(id dataset.ID) (uint32, bool) {
+// slotByID finds a node by its id.
+func (g *Graph) slotByID(id dataset.ID) (uint32, bool) {
 	g.slotOnce.Do(func() {
 		g.slots = make(map[dataset.ID]uint32, len(g.ids))
 		for slot, id := range g.ids {

@@ -19,55 +19,57 @@ const (
 	loose  = 1.4
 )
 
-// chooser is the scratch memory of choosing links.
+// chooser is the scratch memory of choosing links. Its candidates are words as in a searcher's pool.
 type chooser struct {
 	rows       []*float32
-	distances  []float32
-	candidates []candidate
-	links      []candidate
-	later      []candidate
+	distances  [8]float32
+	candidates []uint64
+	links      []uint64
+	later      []uint64
 	slots      []uint32
+	queue      []uint32
 }
 
-// choose returns which of the candidates, which are sorted by distance, become the links of one node, at most m: the
-// paper's algorithm 4 without its extensions, twice (see strict). Links lead in different directions that way. Those for
-// which must is true are taken in any case. The result is valid until the next call.
-func (g *Graph) choose(c *chooser, candidates []candidate, m int, must func(slot uint32) bool) []candidate {
+// choose returns which of the candidates, which are sorted by distance, become links of one node, beside those that are
+// kept in any case, at most m with them: the paper's algorithm 4 without its extensions, twice (see strict). Links lead in
+// different directions that way. Candidates for which must is true are taken in any case. The result is valid until the
+// next call.
+func (g *Graph) choose(c *chooser, kept []uint32, candidates []uint64, m int, must func(slot uint32) bool) []uint64 {
 	if cap(c.rows) < m {
-		c.rows, c.distances, c.links = make([]*float32, m), make([]float32, 4), make([]candidate, 0, m)
+		c.rows, c.links = make([]*float32, m), make([]uint64, 0, m)
 	}
-	rows, links := c.rows[:m], c.links[:0]
+	rows, links := c.rows[:0], c.links[:0]
+	for _, slot := range kept {
+		rows = append(rows, g.vectors.pointer(slot))
+	}
 	c.later = c.later[:0]
 	reserved := 0
 	if must != nil {
-		for _, x := range candidates {
-			if must(x.slot) {
+		for _, word := range candidates {
+			if must(slotOf(word)) {
 				reserved++
 			}
 		}
 	}
-	for _, x := range candidates {
-		if must != nil && must(x.slot) {
+	for _, word := range candidates {
+		if must != nil && must(slotOf(word)) {
 			reserved--
-		} else if len(links)+reserved >= m {
+		} else if len(rows)+reserved >= m {
 			continue
-		} else if d, ok := g.inTheWay(c, x, rows[:len(links)], strict); ok {
-			if loose*d > x.distance {
-				c.later = append(c.later, x)
+		} else if d, ok := g.inTheWay(c, word, rows, strict); ok {
+			if loose*d > distanceOf(word) {
+				c.later = append(c.later, word)
 			}
 			continue
 		}
-		rows[len(links)] = g.vectors.pointer(x.slot)
-		if links = append(links, x); len(links) == m {
-			return links
-		}
+		rows, links = append(rows, g.vectors.pointer(slotOf(word))), append(links, word)
 	}
-	for _, x := range c.later {
-		if _, ok := g.inTheWay(c, x, rows[:len(links)], loose); !ok {
-			rows[len(links)] = g.vectors.pointer(x.slot)
-			if links = append(links, x); len(links) == m {
-				break
-			}
+	for _, word := range c.later {
+		if len(rows) >= m {
+			break
+		}
+		if _, ok := g.inTheWay(c, word, rows, loose); !ok {
+			rows, links = append(rows, g.vectors.pointer(slotOf(word))), append(links, word)
 		}
 	}
 	return links
@@ -75,14 +77,14 @@ func (g *Graph) choose(c *chooser, candidates []candidate, m int, must func(slot
 
 // inTheWay reports whether one of the rows is, times factor, not farther from a candidate than the node that it is a
 // candidate for, and returns the smallest distance it saw then.
-func (g *Graph) inTheWay(c *chooser, x candidate, rows []*float32, factor float32) (smallest float32, ok bool) {
-	v := g.vector(x.slot)
+func (g *Graph) inTheWay(c *chooser, word uint64, rows []*float32, factor float32) (smallest float32, ok bool) {
+	v, limit := g.vector(slotOf(word)), distanceOf(word)
 	for len(rows) > 0 {
 		n := min(4, len(rows))
 		distances := c.distances[:n]
 		kernel.SquaredL2Each(v, rows[:n], distances)
 		smallest = slices.Min(distances)
-		if factor*smallest <= x.distance {
+		if factor*smallest <= limit {
 			return smallest, true
 		}
 		rows = rows[n:]
@@ -90,30 +92,19 @@ func (g *Graph) inTheWay(c *chooser, x candidate, rows []*float32, factor float3
 	return 0, false
 }
 
-// measured returns the given nodes as candidates of a node. The result is valid until the next call.
-func (g *Graph) measured(c *chooser, of uint32, slots []uint32) []candidate {
-	v := g.vector(of)
-	c.candidates = c.candidates[:0]
+// measured adds the given nodes to c's candidates, at their distances from a node.
+func (g *Graph) measured(c *chooser, from uint32, slots []uint32) {
+	v := g.vector(from)
 	var rows [8]*float32
-	var distances [8]float32
-	for group := range slices.Chunk(slots, len(rows)) {
-		for i, slot := range group {
+	for len(slots) > 0 {
+		n := min(len(rows), len(slots))
+		for i, slot := range slots[:n] {
 			rows[i] = g.vectors.pointer(slot)
 		}
-		kernel.SquaredL2Each(v, rows[:len(group)], distances[:len(group)])
-		for i, slot := range group {
-			c.candidates = append(c.candidates, candidate{distances[i], slot})
+		kernel.SquaredL2Each(v, rows[:n], c.distances[:n])
+		for i, slot := range slots[:n] {
+			c.candidates = append(c.candidates, packed(c.distances[i], slot))
 		}
+		slots = slots[n:]
 	}
-	return c.candidates
-}
-
-func compareCandidates(a, b candidate) int {
-	switch {
-	case a.distance < b.distance || a.distance == b.distance && a.slot < b.slot:
-		return -1
-	case a == b:
-		return 0
-	}
-	return 1
 }

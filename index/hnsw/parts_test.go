@@ -192,13 +192,19 @@ func TestDamageNeverPanics(t *testing.T) {
 			}
 			continue
 		}
-		_ = g.Verify()
+		verified := g.Verify()
 		got, err := g.Search(indextest.Clustered(seed, 1, g.Dim(), 30), 10)
 		if err != nil && !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		if len(got) > 10 {
 			t.Fatalf("seed %d: %d neighbours", seed, len(got))
+		}
+		// A graph that is damaged is left as it is; one that is not can be changed.
+		for _, err := range []error{g.Add([]dataset.ID{1 << 40}, make([]float32, g.Dim())), g.Remove(3)} {
+			if verified != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, index.ErrVector) {
+				t.Fatalf("seed %d: a damaged graph was changed: %v", seed, err)
+			}
 		}
 	}
 }
@@ -215,8 +221,17 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_ = g.Verify()
+		verified := g.Verify()
 		_, _ = g.Search([]float32{1, 2}, 3)
+		if err := g.Add([]dataset.ID{99, 1 << 40}, []float32{1, 2, 3, 4}); err == nil {
+			err = g.Remove(99)
+			if err == nil {
+				err = g.Verify()
+			}
+			if verified != nil || err != nil {
+				t.Fatalf("Add to a graph with %v left %v", verified, err)
+			}
+		}
 	})
 }
 

@@ -9,15 +9,15 @@ import (
 	"imgsearch/internal/kernel"
 )
 
-// Remove implements index.Index. The nodes' slots stay empty. Every node that linked to a removed one chooses its links
-// anew among the ones it keeps and those that the removed ones had, so that paths through them close up (as in
-// FreshDiskANN, Singh et al. 2021, algorithm 4). When fewer than half of the nodes remain, the graph is linked from
+// Remove implements index.Index. The nodes' slots stay empty. Every node that linked to a removed one chooses other links
+// among those that the removed one had, so that paths through it close up (compare FreshDiskANN, Singh et al. 2021,
+// algorithm 4). When fewer than half of the nodes remain, the graph is linked from
 // scratch instead. Each call looks at all links once, whatever the number of ids: remove many at a time. A loaded graph
 // is verified before it is first changed.
 func (g *Graph) Remove(ids ...dataset.ID) error {
 	gone := make([]uint32, 0, len(ids))
 	for _, id := range ids {
-		slot, ok := g.slotOf(id)
+		slot, ok := g.slotByID(id)
 		if !ok {
 			return fmt.Errorf("%w: %d", index.ErrNotFound, id)
 		}
@@ -165,6 +165,8 @@ func (r *remover) closeUp() {
 	// All new lists are chosen before the first is stored: they are made from the old ones.
 	changed := make([][]uint32, len(lists))
 	kernel.ParallelRanges(g.options.Threads, len(lists), func(_, from, to int) {
+		s := g.searcher()
+		defer g.release(s)
 		var c chooser
 		for i := from; i < to; i++ {
 			l := lists[i]
@@ -172,11 +174,7 @@ func (r *remover) closeUp() {
 			if l.level == 0 {
 				near = joined[l.slot]
 			}
-			near = r.bridge(l.slot, l.level, near)
-			g.measured(&c, l.slot, near)
-			for _, x := range g.chooseAgain(&c, l.slot, l.level) {
-				changed[i] = append(changed[i], x.slot)
-			}
+			changed[i] = r.mended(s, &c, l.slot, l.level, near)
 		}
 	})
 	for i, l := range lists {
@@ -184,31 +182,52 @@ func (r *remover) closeUp() {
 	}
 }
 
-// maxBridge is the most candidates that a node chooses its new links from.
+// maxBridge is the number of candidates from which on a node looks no further for new links.
 const maxBridge = 512
 
-// bridge returns the nodes that a node may link to instead of removed ones: those in joined, the ones it links to, and
-// those that the removed ones link to, following removed ones as far as they lead to removed ones.
-func (r *remover) bridge(slot uint32, level int, joined []uint32) []uint32 {
+// mended returns new links for a node: all that it has, those in joined, and in place of the removed ones some that these
+// linked to, following removed ones as far as they lead to removed ones. What a node has is kept although the new ones may
+// be closer, because links from the time when the graph was small lead far, and a search needs some that do.
+func (r *remover) mended(s *searcher, c *chooser, slot uint32, level int, joined []uint32) []uint32 {
 	g := r.g
-	found := slices.Clone(joined)
-	seen := map[uint32]bool{slot: true}
+	visited, epoch := s.nextEpoch()
+	visited[slot] = epoch
+	links := make([]uint32, 0, g.capacity(level))
 	for _, other := range joined {
-		seen[other] = true
+		visited[other] = epoch
+		links = append(links, other)
 	}
-	queue := slices.Clone(g.neighbors(slot, level))
+	queue, found := append(c.queue[:0], slot), c.slots[:0]
 	for i := 0; i < len(queue) && len(found) < maxBridge; i++ {
-		other := queue[i]
-		switch {
-		case seen[other]:
-		case r.gone[other]:
-			queue = append(queue, g.neighbors(other, level)...)
-		default:
-			found = append(found, other)
+		for _, other := range g.neighbors(queue[i], level) {
+			switch {
+			case visited[other] == epoch:
+				continue
+			case r.gone[other]:
+				queue = append(queue, other)
+			case i == 0:
+				links = append(links, other)
+			default:
+				found = append(found, other)
+			}
+			visited[other] = epoch
 		}
-		seen[other] = true
 	}
-	return found
+	c.queue, c.slots = queue, found
+	c.candidates = c.candidates[:0]
+	var words []uint64
+	if len(links) <= g.capacity(level) {
+		g.measured(c, slot, found)
+		slices.Sort(c.candidates)
+		words = g.choose(c, links, c.candidates, g.capacity(level), nil)
+	} else {
+		g.measured(c, slot, links)
+		words, links = g.chooseAgain(c, slot, level), links[:0]
+	}
+	for _, word := range words {
+		links = append(links, slotOf(word))
+	}
+	return links
 }
 
 // chooseEntry makes the first node of the highest level the entry point.

@@ -8,23 +8,17 @@ import (
 	"imgsearch/internal/kernel"
 )
 
-// candidate is a node at a squared distance.
-type candidate struct {
-	distance float32
-	slot     uint32
-}
-
-// A candidate in a searcher's pool is one word, so that it is compared and moved as one: the bits of the distance (which
-// are in the order of distances, as none is negative), the slot, and in the lowest bit whether it was expanded.
+// A candidate, a node at a squared distance, is one word, so that it is compared and moved as one: the bits of the distance
+// (which are in the order of distances, as none is negative), the slot, and in the lowest bit whether a search expanded it.
 const expanded = 1
 
 func packed(distance float32, slot uint32) uint64 {
 	return uint64(math.Float32bits(distance))<<32 | uint64(slot)<<1
 }
 
-func unpacked(word uint64) candidate {
-	return candidate{math.Float32frombits(uint32(word >> 32)), uint32(word) >> 1}
-}
+func distanceOf(word uint64) float32 { return math.Float32frombits(uint32(word >> 32)) }
+
+func slotOf(word uint64) uint32 { return uint32(word) >> 1 }
 
 // beyond is the word of a distance that is infinite. Distances that are not numbers, which only damaged embeddings have,
 // are beyond it.
@@ -94,33 +88,34 @@ func (g *Graph) SearchEf(query []float32, k, ef int) ([]index.Neighbor, error) {
 	}
 	neighbors := make([]index.Neighbor, min(k, len(s.pool)))
 	for i := range neighbors {
-		c := unpacked(s.pool[i])
-		if g.ids[c.slot] == empty {
-			return nil, fmt.Errorf("%w: a link to the empty slot %d", ErrCorrupt, c.slot)
+		word := s.pool[i]
+		id := g.ids[slotOf(word)]
+		if id == empty {
+			return nil, fmt.Errorf("%w: a link to the empty slot %d", ErrCorrupt, slotOf(word))
 		}
-		neighbors[i] = index.Neighbor{ID: g.ids[c.slot], Distance: c.distance}
+		neighbors[i] = index.Neighbor{ID: id, Distance: distanceOf(word)}
 	}
 	return index.Measure(g.metric, neighbors), nil
 }
 
 // descend walks greedily from the entry point, which is on level top, down to the level above the given one, and returns
 // where it arrives.
-func (g *Graph) descend(s *searcher, q []float32, top, above int) (candidate, error) {
+func (g *Graph) descend(s *searcher, q []float32, top, above int) (at uint64, err error) {
 	if int(g.entry) >= len(g.ids) {
-		return candidate{}, fmt.Errorf("%w: entry point %d of %d slots", ErrCorrupt, g.entry, len(g.ids))
+		return 0, fmt.Errorf("%w: entry point %d of %d slots", ErrCorrupt, g.entry, len(g.ids))
 	}
-	at := candidate{kernel.SquaredL2(q, g.vector(g.entry)), g.entry}
+	at = packed(kernel.SquaredL2(q, g.vector(g.entry)), g.entry)
 	for level := top; level > above; level-- {
 		// Each round comes closer, so there are at most as many rounds as nodes.
 		for improved := true; improved; {
 			improved = false
-			slots := g.neighbors(at.slot, level)
+			slots := g.neighbors(slotOf(at), level)
 			if err := g.distances(s, q, slots); err != nil {
-				return at, err
+				return 0, err
 			}
 			for i, slot := range slots {
-				if s.distances[i] < at.distance {
-					at, improved = candidate{s.distances[i], slot}, true
+				if word := packed(s.distances[i], slot); word < at {
+					at, improved = word, true
 				}
 			}
 		}
@@ -147,10 +142,10 @@ func (g *Graph) distances(s *searcher, q []float32, slots []uint32) error {
 //
 // It is the paper's algorithm 2 with its two queues in one sorted list: the candidate to expand next is the closest that
 // was not expanded, and the search ends when the ef closest all were.
-func (g *Graph) searchLevel(s *searcher, q []float32, entry candidate, level, ef int) error {
+func (g *Graph) searchLevel(s *searcher, q []float32, entry uint64, level, ef int) error {
 	visited, epoch := s.nextEpoch()
-	visited[entry.slot] = epoch
-	s.pool = append(s.pool[:0], packed(entry.distance, entry.slot))
+	visited[slotOf(entry)] = epoch
+	s.pool = append(s.pool[:0], entry&^expanded)
 	total := uint32(len(g.ids))
 	slots, rows, distances := s.slots, s.rows, s.distances
 	bound := uint64(beyond)
@@ -165,7 +160,7 @@ func (g *Graph) searchLevel(s *searcher, q []float32, entry candidate, level, ef
 		}
 		s.pool[next] = word | expanded
 		n := 0
-		for _, slot := range g.list(uint32(word)>>1, level) {
+		for _, slot := range g.list(slotOf(word), level) {
 			if slot >= total {
 				if slot == noSlot {
 					break
@@ -181,7 +176,7 @@ func (g *Graph) searchLevel(s *searcher, q []float32, entry candidate, level, ef
 		next++
 		if level == 0 && next < len(s.pool) {
 			// Probably the next to be expanded: its links come into the cache while the distances are computed.
-			list := g.links.row(uint32(s.pool[next]) >> 1)
+			list := g.links.row(slotOf(s.pool[next]))
 			s.ahead ^= list[0] ^ list[len(list)/2] ^ list[len(list)-1]
 		}
 		kernel.SquaredL2Each(q, rows[:n], distances[:n])

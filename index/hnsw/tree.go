@@ -26,12 +26,12 @@ func (g *Graph) setParent(child, parent uint32) {
 
 // adopt gives a new node its parent: the first candidate of the lists that has room. Where none has, a node inserted
 // earlier does.
-func (g *Graph) adopt(child uint32, lists ...[]candidate) candidate {
+func (g *Graph) adopt(child uint32, lists ...[]uint64) uint64 {
 	for _, list := range lists {
-		for _, c := range list {
-			if int(g.children[c.slot]) < g.maxChildren() {
-				g.setParent(child, c.slot)
-				return c
+		for _, word := range list {
+			if slot := slotOf(word); int(g.children[slot]) < g.maxChildren() {
+				g.setParent(child, slot)
+				return word
 			}
 		}
 	}
@@ -40,7 +40,7 @@ func (g *Graph) adopt(child uint32, lists ...[]candidate) candidate {
 		slot--
 		if g.ids[slot] != empty && int(g.children[slot]) < g.maxChildren() {
 			g.setParent(child, slot)
-			return candidate{kernel.SquaredL2(g.vector(child), g.vector(slot)), slot}
+			return packed(kernel.SquaredL2(g.vector(child), g.vector(slot)), slot)
 		}
 	}
 	panic("hnsw: a tree without leaves")

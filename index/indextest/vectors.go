@@ -7,13 +7,15 @@ import (
 	"imgsearch/dataset"
 )
 
-// Clustered returns n embeddings of dim values, [n, dim] float32, drawn around centres, as learned embeddings lie.
+// Clustered returns n embeddings of dim values, [n, dim] float32, drawn around centres, as learned embeddings lie. The
+// centres depend on their number and dim only, so that another seed draws a query set for the same gallery.
 func Clustered(seed uint64, n, dim, centres int) []float32 {
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng := rand.New(rand.NewPCG(uint64(dim), uint64(centres)))
 	centre := make([]float32, centres*dim)
 	for i := range centre {
 		centre[i] = float32(rng.NormFloat64())
 	}
+	rng = rand.New(rand.NewPCG(seed, 1))
 	out := make([]float32, n*dim)
 	for i := range n {
 		c := rng.IntN(centres)
