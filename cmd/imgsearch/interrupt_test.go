@@ -103,14 +103,17 @@ func weights(t *testing.T, path string) string {
 	return e.Fingerprint()
 }
 
-var trainArgs = []string{"train", "--data", "sample:test", "--preset", "tiny", "--steps", "60", "--batch", "16", "--out", "t.encoder"}
+// trainArgs is a training of about a second.
+func trainArgs(t *testing.T, more ...string) []string {
+	return append([]string{"train", "--data", fixtures(t).photos, "--preset", "tiny", "--steps", "60", "--batch", "16", "--out", "t.encoder"}, more...)
+}
 
 // An interrupted training says how to go on, and going on ends where an uninterrupted run ends.
 func TestInterruptTraining(t *testing.T) {
 	skipWithoutSignals(t)
 	t.Parallel()
 	dir := t.TempDir()
-	c := start(t, dir, trainArgs...)
+	c := start(t, dir, trainArgs(t)...)
 	record := filepath.Join(dir, "t.encoder.jsonl")
 	c.until(t, "step", func() bool { return bytes.Contains(contents(record), []byte(`"kind":"step"`)) })
 	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
@@ -128,13 +131,13 @@ func TestInterruptTraining(t *testing.T) {
 		t.Error("an encoder is there already")
 	}
 
-	c = start(t, dir, trainArgs...)
+	c = start(t, dir, trainArgs(t)...)
 	if code := c.code(t); code != exitFailure || !strings.Contains(c.stderr.String(), "add --resume to go on with it, or --force") {
 		t.Errorf("without --resume: exit code %d\n%s", code, c.stderr.String())
 	}
-	mustRun(t, dir, append(trainArgs, "--resume")...)
+	mustRun(t, dir, trainArgs(t, "--resume")...)
 	whole := t.TempDir()
-	mustRun(t, whole, trainArgs...)
+	mustRun(t, whole, trainArgs(t)...)
 	if a, b := weights(t, filepath.Join(dir, "t.encoder")), weights(t, filepath.Join(whole, "t.encoder")); a != b {
 		t.Errorf("resumed %s, uninterrupted %s", a, b)
 	}
@@ -185,11 +188,11 @@ func TestKillTraining(t *testing.T) {
 	}
 	t.Parallel()
 	whole, dir := t.TempDir(), t.TempDir()
-	mustRun(t, whole, trainArgs...)
+	mustRun(t, whole, trainArgs(t)...)
 	rng := rand.New(rand.NewPCG(1, 2))
 	killed := 0
 	for round := range 5 {
-		args := trainArgs
+		args := trainArgs(t)
 		if exists(filepath.Join(dir, "t.encoder.checkpoint")) {
 			args = append(args, "--resume")
 		}
@@ -207,7 +210,7 @@ func TestKillTraining(t *testing.T) {
 	}
 	t.Logf("killed %d times", killed)
 	if !exists(filepath.Join(dir, "t.encoder")) {
-		args := trainArgs
+		args := trainArgs(t)
 		if exists(filepath.Join(dir, "t.encoder.checkpoint")) {
 			args = append(args, "--resume")
 		}

@@ -61,6 +61,7 @@ func TestScripts(t *testing.T) {
 				"ENCODER":       fixtures.encoder,
 				"OTHER":         fixtures.other,
 				"SAMPLE":        fixtures.sample,
+				"PHOTOS":        fixtures.photos,
 				"PICTURES":      pictures,
 				"SERVER":        server.URL,
 				"CIFAR10":       os.Getenv(cifartest.Variable),
@@ -101,8 +102,9 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// fixtureFiles are made once by the program itself and shared by all tests, which must not change them.
+// fixtureFiles are made once, mostly by the program itself, and shared by all tests, which must not change them.
 type fixtureFiles struct {
+	photos         string // folder of 40 pictures of two labels
 	encoder, other string // two encoders, hardly trained
 	sample         string // collection of sample:test by encoder
 }
@@ -118,12 +120,16 @@ var makeFixtures = sync.OnceValues(func() (fixtureFiles, error) {
 	}
 	fixtureFolder = dir
 	f := fixtureFiles{
+		photos:  filepath.Join(dir, "photos"),
 		encoder: filepath.Join(dir, "tiny.encoder"), other: filepath.Join(dir, "other.encoder"),
 		sample: filepath.Join(dir, "sample.imgsearch"),
 	}
+	if err := makePhotos(f.photos, 20); err != nil {
+		return f, err
+	}
 	for _, line := range [][]string{
-		{"train", "--data", "sample:test", "--preset", "tiny", "--steps", "2", "--batch", "16", "--out", f.encoder},
-		{"train", "--data", "sample:test", "--preset", "tiny", "--steps", "1", "--batch", "8", "--seed", "2", "--dim", "8", "--out", f.other},
+		{"train", "--data", f.photos, "--preset", "tiny", "--steps", "2", "--batch", "16", "--out", f.encoder},
+		{"train", "--data", f.photos, "--preset", "tiny", "--steps", "1", "--batch", "8", "--seed", "2", "--dim", "8", "--out", f.other},
 		{"index", "sample:test", "--index", f.sample, "--encoder", f.encoder},
 	} {
 		if out, err := exec.Command("imgsearch", line...).CombinedOutput(); err != nil {

@@ -35,6 +35,9 @@ func onTerminal(t *testing.T, dir, line string, env ...string) string {
 
 // On a terminal progress moves on one line, which is gone in the end.
 func TestTerminalProgress(t *testing.T) {
+	if testing.Short() {
+		t.Skip("indexes thousands of images: not run with -short")
+	}
 	t.Parallel()
 	f, dir := fixtures(t), t.TempDir()
 	sent := onTerminal(t, dir, "imgsearch index sample --index i.imgsearch --encoder "+f.encoder)
@@ -55,8 +58,8 @@ func TestTerminalProgress(t *testing.T) {
 // On a terminal training shows a line that moves and lines that stay.
 func TestTerminalTraining(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := makePhotos(filepath.Join(dir, "photos"), 20); err != nil {
+	f, dir := fixtures(t), t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "photos"), os.DirFS(f.photos)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "photos", "broken.jpg"), []byte("no picture"), 0o666); err != nil {
