@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -155,6 +156,9 @@ func (h *sheetRows) add(ctx context.Context, c *search.Collection, q question, a
 		return err
 	}
 	row := atlas.SheetRow{Query: atlas.SheetCell{Image: image, Caption: caption(q.entry.Label, q.entry.Source), Sub: q.entry.Source}}
+	if q.entry.Label == "" {
+		row.Query.Sub = filepath.Dir(q.entry.Source)
+	}
 	for _, n := range a.Neighbors {
 		image, err := thumbnail(ctx, c, n.ID)
 		if err != nil {
@@ -169,12 +173,12 @@ func (h *sheetRows) add(ctx context.Context, c *search.Collection, q question, a
 	return nil
 }
 
-// caption is the label, or where there is none the source.
+// caption is the label, or where there is none the file's name.
 func caption(label dataset.Label, source string) string {
 	if label != "" {
 		return string(label)
 	}
-	return source
+	return filepath.Base(source)
 }
 
 func frame(query, neighbor dataset.Label) atlas.Frame {

@@ -169,6 +169,6 @@ Try next:
   imgsearch index PHOTOS --index photos.imgsearch
   # an encoder of your own
   imgsearch train --data PHOTOS --minutes 10 --out photos.encoder
-`, index, filepath.Join(dir, "17.png"))
+`, word(index), word(filepath.Join(dir, "17.png")))
 	return err
 }

@@ -46,7 +46,7 @@ func describeEncoder(s *streams, d embedder.Description) {
 		"embedding", fmt.Sprintf("%d values, compared by %s", d.Dim, distance),
 		"size", fmt.Sprintf("%s, %.1f MFLOP an image", count(int(d.Parameters), "parameter"), float64(d.FLOPs)/1e6),
 		"made by", fmt.Sprintf("%s, preset %s, seed %d", m.Program, m.Preset, m.Seed),
-		"trained on", fmt.Sprintf("%s (%.12s), %s, final loss %.4f", m.Dataset, m.DatasetFingerprint, count(m.Steps, "step"), m.FinalLoss),
+		"trained on", trainedText(m),
 		"created", m.Created)
 	fmt.Fprintln(s.out)
 	t := newTable(s.out, 4, 5, 6)
@@ -58,4 +58,12 @@ func describeEncoder(s *streams, d embedder.Description) {
 		})
 	}
 	t.Render()
+}
+
+// trainedText says what an encoder was trained on.
+func trainedText(m embedder.Metadata) string {
+	if m.Dataset == "" {
+		return "nothing that it tells of"
+	}
+	return fmt.Sprintf("%s (%.12s), %s, final loss %.4f", m.Dataset, m.DatasetFingerprint, count(m.Steps, "step"), m.FinalLoss)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imgsearch/dataset"
+	"imgsearch/embedder"
 	"imgsearch/search"
 )
 
@@ -42,11 +43,15 @@ func runInfo(ctx context.Context, s *streams, path string, asJSON bool) error {
 	if asJSON {
 		return printJSON(s.out, info)
 	}
-	printInfo(s, info)
+	encoder, err := c.Encoder()
+	if err != nil {
+		return err
+	}
+	printInfo(s, info, encoder.Metadata())
 	return nil
 }
 
-func printInfo(s *streams, info search.Info) {
+func printInfo(s *streams, info search.Info, made embedder.Metadata) {
 	graph := fmt.Sprintf("hnsw, M %d, efConstruction %d, efSearch %d", info.Graph.M, info.Graph.EfConstruction, info.Graph.EfSearch)
 	if info.Graph.Stale {
 		graph += " (not up to date: answers are exact, the next index run completes it)"
@@ -62,6 +67,7 @@ func printInfo(s *streams, info search.Info) {
 		"images", thousands(info.Images),
 		"embedding", fmt.Sprintf("%d values, compared by %s", info.Dim, info.Metric),
 		"encoder", info.Encoder,
+		"  trained on", trainedText(made),
 		"graph", graph,
 		"thumbnails", thumbnails,
 		"size", fileSize(info.FileBytes),

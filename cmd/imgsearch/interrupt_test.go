@@ -158,7 +158,11 @@ func TestInterruptIndex(t *testing.T) {
 	c := start(t, dir, args...)
 	index := filepath.Join(dir, "i.imgsearch")
 	c.until(t, "commit", func() bool { return committed(index) })
-	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
+	// Meanwhile others may read, and no other may write.
+	second := start(t, dir, "remove", "--id", "4999", "--index", "i.imgsearch")
+	locked := second.code(t)
+	mustRun(t, dir, "query", "--id", "3", "-k", "1", "--index", "i.imgsearch")
+	if err := c.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
 	}
 	code := c.code(t)
@@ -167,6 +171,10 @@ func TestInterruptIndex(t *testing.T) {
 	}
 	if code != exitInterrupted {
 		t.Fatalf("exit code %d\n%s", code, c.stderr.String())
+	}
+	if want := "collection is in use by another process (wait until it has ended, then try again)"; locked != exitFailure ||
+		!strings.Contains(second.stderr.String(), want) {
+		t.Errorf("a second writer: exit code %d\n%s", locked, second.stderr.String())
 	}
 	said := regexp.MustCompile(`^imgsearch: interrupted: [0-9,]+ images came in and are kept: the same command goes on with the rest\n\z`)
 	if !said.MatchString(c.stderr.String()) || c.stdout.String() != "" {

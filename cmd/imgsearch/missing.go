@@ -35,7 +35,7 @@ func isMissingArtefact(err error) bool {
 // requireIndex is an error when no collection lies at path, in words for the command line.
 func requireIndex(path string) error {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return missingFile{fmt.Sprintf("there is no collection %s: make it with %q", path, "imgsearch index PHOTOS --index "+path)}
+		return missingFile{fmt.Sprintf("there is no collection %s: make it with: imgsearch index PHOTOS --index %s", path, word(path))}
 	}
 	return nil
 }
@@ -47,7 +47,7 @@ func loadEncoder(path string) (*embedder.Encoder, error) {
 	}
 	encoder, err := embedder.Load(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, missingFile{fmt.Sprintf("there is no encoder %s: make it with %q", path, "imgsearch train --data PHOTOS --out "+path)}
+		return nil, missingFile{fmt.Sprintf("there is no encoder %s: make it with: imgsearch train --data PHOTOS --out %s", path, word(path))}
 	}
 	return encoder, err
 }

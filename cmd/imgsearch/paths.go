@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // checkOutput is an error when a result cannot or must not be written to path, so that it is known before the work: the
@@ -71,4 +72,12 @@ func sameFile(a, b string) bool {
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
+}
+
+// word renders a file name as a word of a command line that can be copied.
+func word(name string) string {
+	if name != "" && !strings.ContainsAny(name, " \t\n'\"\\$`!*?[](){}<>|&;#~") {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }

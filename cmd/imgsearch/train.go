@@ -223,7 +223,11 @@ func runTrain(ctx context.Context, s *streams, f trainFlags, changed func(string
 	for _, warning := range result.Warnings {
 		pairs = append(pairs, "warning", warning)
 	}
-	pairs = append(pairs, "next", fmt.Sprintf("imgsearch index %s --index FILE --encoder %s", strings.Join(f.data, " "), result.Path))
+	words := []string{"imgsearch", "index"}
+	for _, name := range f.data {
+		words = append(words, word(name))
+	}
+	pairs = append(pairs, "next", strings.Join(append(words, "--index", "FILE", "--encoder", word(result.Path)), " "))
 	keyValues(s.out, pairs...)
 	if result.Skipped > 0 {
 		return incompleteError{result.Skipped, "image"}
