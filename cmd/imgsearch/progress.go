@@ -114,12 +114,12 @@ func (c *counter) text(now time.Time) string {
 // speed renders how fast it goes and, where the total is known, for how long.
 func (c *counter) speed(now time.Time) string {
 	seconds := now.Sub(c.since).Seconds()
-	if seconds < 1 || c.done <= c.first {
-		return ""
+	if seconds < 1 || c.done <= c.first || c.done == c.total {
+		return "" // too early to tell, or something else goes on meanwhile
 	}
 	each := seconds / float64(c.done-c.first)
 	text := fmt.Sprintf("  %s %s/s", c.unit.render(1/each/c.unit.scale), c.unit.name)
-	if c.total > c.done {
+	if c.total > 0 {
 		text += fmt.Sprintf("  %s left", duration(time.Duration(float64(c.total-c.done)*each*float64(time.Second))))
 	}
 	return text

@@ -92,7 +92,7 @@ func TestCounterText(t *testing.T) {
 		{&counter{what: "embedding", unit: imageUnit, screen: screen, done: 500, total: 2000, since: begin}, 2 * time.Second,
 			"embedding  [#####...............]  500 of 2,000 images  25 %  250 images/s  6.0 s left"},
 		{&counter{what: "embedding", unit: imageUnit, screen: screen, done: 2000, total: 2000, since: begin}, 4 * time.Second,
-			"embedding  [####################]  2,000 of 2,000 images  100 %  500 images/s"},
+			"embedding  [####################]  2,000 of 2,000 images  100 %"},
 		{&counter{what: "embedding", unit: imageUnit, screen: &screenWithout, total: 2000, since: begin}, 4 * time.Second,
 			"embedding  0 of 2,000 images  0 %"},
 		// 100 MB were there when the download went on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -48,7 +49,13 @@ images may be asked, each answer is on one line.`,
   imgsearch query --id 17 -k 20 --index photos.imgsearch --sheet 17.png
   find new -name '*.jpg' | imgsearch query - --index photos.imgsearch --paths --max-distance 0.1`,
 		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error { return runQuery(cmd.Context(), s, f, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("max-distance") && f.maxDistance == 0 {
+				// For the library 0 is no limit; who writes it on the command line wants equal images only.
+				f.maxDistance = math.SmallestNonzeroFloat64
+			}
+			return runQuery(cmd.Context(), s, f, args)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.index, "index", "", "collection `FILE` to search")
