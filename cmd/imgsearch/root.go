@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"imgsearch/search"
 )
 
 const longHelp = `imgsearch finds similar images by features that it learned without labels.
@@ -61,9 +65,23 @@ func execute(ctx context.Context, s *streams, args []string) int {
 	case errors.Is(err, context.Canceled) && !errors.As(err, new(interruptedError)):
 		fmt.Fprintln(s.err, "imgsearch: interrupted")
 	default:
-		fmt.Fprintf(s.err, "imgsearch: %s\n", oneLine(err))
+		fmt.Fprintf(s.err, "imgsearch: %s%s\n", oneLine(err), wayOut(err))
 	}
 	return code
+}
+
+// wayOut says what to do about errors of the operating system, which do not tell themselves.
+func wayOut(err error) string {
+	switch {
+	case errors.Is(err, search.ErrReadOnly), errors.Is(err, search.ErrNoSpace):
+		return "" // these do
+	case errors.Is(err, fs.ErrPermission):
+		return " (look at the permissions of the file and its folder, or name another)"
+	case errors.Is(err, syscall.ENOSPC):
+		return " (free some space and repeat the command)"
+	default:
+		return ""
+	}
 }
 
 // oneLine renders an error without line breaks. Errors that were joined say each thing once.

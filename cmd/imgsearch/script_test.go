@@ -167,8 +167,8 @@ func fullCommand(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	expect(ts, want, args[1:], "sh", append([]string{"-c", `"$@" >/dev/full`, "sh"}, args[1:]...)...)
-	if !strings.Contains(ts.ReadFile("stderr"), "no space left on device") {
-		ts.Fatalf("the full disk is not named")
+	if !strings.Contains(ts.ReadFile("stderr"), "no space left on device") || !strings.Contains(ts.ReadFile("stderr"), "free some space") {
+		ts.Fatalf("the full disk, or what to do about it, is not named")
 	}
 }
 
