@@ -135,6 +135,26 @@ func TestInterruptTraining(t *testing.T) {
 	if code := c.code(t); code != exitFailure || !strings.Contains(c.stderr.String(), "add --resume to go on with it, or --force") {
 		t.Errorf("without --resume: exit code %d\n%s", code, c.stderr.String())
 	}
+	c = start(t, dir, trainArgs(t, "--resume", "--lr", "0.01")...)
+	if code := c.code(t); code != exitFailure || !regexp.MustCompile(`(?m)^imgsearch: .*another run: learning_rate .*: give the options and `+
+		`images of that run, or replace --resume by --force to begin anew\n\z`).MatchString(c.stderr.String()) {
+		t.Errorf("with another option: exit code %d\n%s", code, c.stderr.String())
+	}
+	checkpoint := filepath.Join(dir, "t.encoder.checkpoint")
+	saved := contents(checkpoint)
+	for _, damaged := range [][]byte{nil, []byte("no checkpoint"), saved[:len(saved)/2]} {
+		if err := os.WriteFile(checkpoint, damaged, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		c = start(t, dir, trainArgs(t, "--resume")...)
+		if code := c.code(t); code != exitFailure || !regexp.MustCompile(`(?m)^imgsearch: .*damaged checkpoint.*: replace --resume by --force `+
+			`to begin anew\n\z`).MatchString(c.stderr.String()) {
+			t.Errorf("checkpoint of %d bytes: exit code %d\n%s", len(damaged), code, c.stderr.String())
+		}
+	}
+	if err := os.WriteFile(checkpoint, saved, 0o666); err != nil {
+		t.Fatal(err)
+	}
 	mustRun(t, dir, trainArgs(t, "--resume")...)
 	whole := t.TempDir()
 	mustRun(t, whole, trainArgs(t)...)
@@ -240,7 +260,7 @@ func TestKillIndex(t *testing.T) {
 	args := []string{"index", "sample", "--index", "i.imgsearch", "--encoder", f.encoder}
 	index := filepath.Join(dir, "i.imgsearch")
 	rng := rand.New(rand.NewPCG(3, 4))
-	for round := range 4 {
+	for round := range 3 {
 		c := start(t, dir, args...)
 		if round == 0 {
 			c.until(t, "commit", func() bool { return committed(index) })
@@ -254,7 +274,7 @@ func TestKillIndex(t *testing.T) {
 			t.Fatalf("round %d: exit code %d\n%s", round, code, c.stderr.String())
 		}
 		mustRun(t, dir, "check", "i.imgsearch")
-		mustRun(t, dir, "query", "sample:test/1", "-k", "1", "--index", "i.imgsearch")
+		mustRun(t, dir, "query", "--id", "1", "-k", "1", "--index", "i.imgsearch")
 	}
 	if out := mustRun(t, dir, args...); !strings.Contains(out, "5,000 images") {
 		t.Errorf("the last run: %s", out)

@@ -209,6 +209,10 @@ func runTrain(ctx context.Context, s *streams, f trainFlags, changed func(string
 	case errors.As(err, &interrupted):
 		return interruptedError{fmt.Sprintf("%s of %s are done and saved in %s: the same command with --resume goes on from there",
 			count(interrupted.Step, "step"), thousands(interrupted.Steps), interrupted.Checkpoint), err}
+	case errors.Is(err, training.ErrMismatch):
+		return fmt.Errorf("%w: give the options and images of that run, or replace --resume by --force to begin anew", err)
+	case errors.Is(err, training.ErrCheckpoint), errors.Is(err, training.ErrVersion):
+		return fmt.Errorf("%w: replace --resume by --force to begin anew", err)
 	case err != nil:
 		return err
 	}
