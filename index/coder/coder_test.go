@@ -3,9 +3,13 @@
 package coder
 
 import (
+	"math/rand"
 	"slices"
 	"testing"
 
+	"github.com/coder/hnsw"
+
+	"imgsearch/dataset"
 	"imgsearch/index"
 	"imgsearch/index/exact"
 	"imgsearch/index/indextest"
@@ -24,6 +28,44 @@ func TestOptionsAreChecked(t *testing.T) {
 		if _, err := New(index.L2, 4, o); err == nil {
 			t.Errorf("%+v was accepted", o)
 		}
+	}
+}
+
+// TestLibraryAsItComes is why this package asks for a hundred times as much as it needs: the library, given its head, finds
+// few of the true neighbours, whatever EfSearch is. Where this test fails, the library was mended.
+func TestLibraryAsItComes(t *testing.T) {
+	const n, dim = 5000, 16
+	embeddings, queries := indextest.Clustered(1, n, dim, 1), indextest.Clustered(2, 50, dim, 1)
+	truth, err := exact.New(index.L2, dim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := truth.Add(indextest.IDs(0, n), embeddings); err != nil {
+		t.Fatal(err)
+	}
+	library := &hnsw.Graph[int]{
+		M: 16, Ml: 0.25, EfSearch: 200, Distance: hnsw.EuclideanDistance, Rng: rand.New(rand.NewSource(1)),
+	}
+	for i := range n {
+		library.Add(hnsw.MakeNode(i, embeddings[i*dim:(i+1)*dim]))
+	}
+	hits := 0
+	for from := 0; from < len(queries); from += dim {
+		q := queries[from : from+dim]
+		want, err := truth.Search(q, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, node := range library.Search(q, 10) {
+			if slices.ContainsFunc(want, func(n index.Neighbor) bool { return n.ID == dataset.ID(node.Key) }) {
+				hits++
+			}
+		}
+	}
+	recall := float64(hits) / float64(10*len(queries)/dim)
+	t.Logf("recall@10 %.3f with M 16, EfSearch 200", recall)
+	if recall > .8 {
+		t.Errorf("recall@10 %.3f: the library was mended; see whether Fetch and docs/index.md still hold", recall)
 	}
 }
 

@@ -256,13 +256,16 @@ func (s suite) pair(t *testing.T, ids []dataset.ID, embeddings []float32, dim in
 
 func (s suite) recall(t *testing.T) {
 	n, dim := 3000, 32
+	if testing.Short() {
+		n = 1600
+	}
 	x, truth := s.pair(t, IDs(0, n), Clustered(5, n, dim, 50), dim)
 	if got := recallAt10(t, x, truth, Clustered(6, 100, dim, 50)); got < s.floor {
 		t.Errorf("recall@10 %.4f, at least %.4f is asked for", got, s.floor)
 	}
 	ids := IDs(0, n)
 	rand.New(rand.NewPCG(7, 7)).Shuffle(n, func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	for _, part := range slices.Collect(slices.Chunk(ids[:n/3], 500)) {
+	for part := range slices.Chunk(ids[:n/3], n/6) {
 		for _, each := range []index.Index{x, truth} {
 			if err := each.Remove(part...); err != nil {
 				t.Fatal(err)
