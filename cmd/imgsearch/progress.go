@@ -146,6 +146,19 @@ func duration(d time.Duration) string {
 	}
 }
 
+// shortDuration is duration where there is little room: "12s", "3m", "2h05m".
+func shortDuration(d time.Duration) string {
+	whole := int(d.Round(time.Second).Seconds())
+	switch {
+	case whole < 60:
+		return fmt.Sprintf("%ds", whole)
+	case whole < 3600:
+		return fmt.Sprintf("%dm", (whole+30)/60)
+	default:
+		return fmt.Sprintf("%dh%02dm", whole/3600, whole%3600/60)
+	}
+}
+
 // stages shows one counter after the other, for work in several parts.
 type stages struct {
 	s       *streams

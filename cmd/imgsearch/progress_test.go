@@ -135,14 +135,16 @@ func TestStepText(t *testing.T) {
 		Phase: training.Training, Step: 1234, Steps: 12000, Epoch: 1.25, Loss: 0.4321, Active: 0.123, ImagesPerSecond: 874,
 		Left: 185 * time.Second, HeldBack: &training.HeldBack{Step: 1000, Images: 400, Purity: &training.Purity{At1: 0.25, At10: 0.2, Chance: 0.1}},
 	}
-	whole := "step 1,234/12,000  epoch 1.25  loss 0.4321  active 12.3 %  874 images/s  3 min 5 s left  purity@1 0.250"
+	whole := "step 1,234/12,000  epoch 1.25  loss 0.4321  active 12.3 %  874 images/s  3 min 5 s left  purity@1 0.25"
 	for letters, want := range map[int]string{
 		0:   whole,
-		120: whole,
-		100: "step 1,234/12,000  loss 0.4321  active 12.3 %  874 images/s  3 min 5 s left  purity@1 0.250",
-		79:  "step 1,234/12,000  loss 0.4321  active 12.3 %  3 min 5 s left  purity@1 0.250",
-		70:  "step 1,234/12,000  loss 0.4321  3 min 5 s left  purity@1 0.250",
-		20:  "step 1,234/12,000  loss 0.4321",
+		102: whole,
+		101: "step 1,234/12,000 epoch 1.25 loss 0.4321 active 12% 874/s 3m left purity@1 0.25",
+		79:  "step 1,234/12,000 epoch 1.25 loss 0.4321 active 12% 874/s 3m left purity@1 0.25",
+		75:  "step 1,234/12,000 loss 0.4321 active 12% 874/s 3m left purity@1 0.25",
+		65:  "step 1,234/12,000 loss 0.4321 active 12% 3m left purity@1 0.25",
+		60:  "step 1,234/12,000 loss 0.4321 3m left purity@1 0.25",
+		20:  "step 1,234/12,000 loss 0.4321",
 	} {
 		if got := stepText(p, letters); got != want {
 			t.Errorf("%d letters: got  %q\nwant %q", letters, got, want)

@@ -294,31 +294,40 @@ func (l *trainLine) show(p training.Progress) {
 	}
 }
 
-// stepText is the changing line of a training run. Where it has more than so many letters, what matters least is left
-// out; 0 is any number.
+// stepText is the changing line of a training run. Where it has more than so many letters it is abridged, and where that
+// is not enough, what matters least is left out; 0 is any number.
 func stepText(p training.Progress, letters int) string {
+	step := fmt.Sprintf("step %s/%s", thousands(p.Step), thousands(p.Steps))
 	fields := []struct {
-		text     string
-		priority int // what is left out first has the highest
+		long, short string
+		priority    int // what is left out first has the highest
 	}{
-		{collapseText(p), 0},
-		{fmt.Sprintf("step %s/%s", thousands(p.Step), thousands(p.Steps)), 0},
-		{fmt.Sprintf("epoch %.2f", p.Epoch), 4},
-		{lossText(p.Loss), 0},
-		{known("active %.1f %%", 100*p.Active), 2},
-		{known("%.0f images/s", p.ImagesPerSecond), 3},
-		{leftText(p.Left), 1},
-		{purityText(p.HeldBack), 1},
+		{collapseText(p), collapseText(p), 0},
+		{step, step, 0},
+		{fmt.Sprintf("epoch %.2f", p.Epoch), fmt.Sprintf("epoch %.2f", p.Epoch), 4},
+		{lossText(p.Loss), lossText(p.Loss), 0},
+		{known("active %.1f %%", 100*p.Active), known("active %.0f%%", 100*p.Active), 2},
+		{known("%.0f images/s", p.ImagesPerSecond), known("%.0f/s", p.ImagesPerSecond), 3},
+		{leftText(p.Left, duration), leftText(p.Left, shortDuration), 1},
+		{purityText(p.HeldBack), purityText(p.HeldBack), 1},
+	}
+	var long []string
+	for _, f := range fields {
+		if f.long != "" {
+			long = append(long, f.long)
+		}
+	}
+	if text := strings.Join(long, "  "); letters == 0 || len(text) <= letters {
+		return text
 	}
 	for drop := 4; ; drop-- {
-		var kept []string
+		var short []string
 		for _, f := range fields {
-			if f.text != "" && f.priority <= drop {
-				kept = append(kept, f.text)
+			if f.short != "" && f.priority <= drop {
+				short = append(short, f.short)
 			}
 		}
-		text := strings.Join(kept, "  ")
-		if letters == 0 || len(text) <= letters || drop == 0 {
+		if text := strings.Join(short, " "); len(text) <= letters || drop == 0 {
 			return text
 		}
 	}
@@ -369,11 +378,11 @@ func collapseText(p training.Progress) string {
 	return ""
 }
 
-func leftText(left time.Duration) string {
+func leftText(left time.Duration, render func(time.Duration) string) string {
 	if left <= 0 {
 		return ""
 	}
-	return duration(left) + " left"
+	return render(left) + " left"
 }
 
 // purityText is the newest measurement in short.
@@ -382,9 +391,9 @@ func purityText(h *training.HeldBack) string {
 	case h == nil:
 		return ""
 	case h.Purity == nil:
-		return fmt.Sprintf("match %.3f", h.Match)
+		return fmt.Sprintf("match %.2f", h.Match)
 	default:
-		return fmt.Sprintf("purity@1 %.3f", h.Purity.At1)
+		return fmt.Sprintf("purity@1 %.2f", h.Purity.At1)
 	}
 }
 
