@@ -66,7 +66,7 @@ func TestTerminalTraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent := onTerminal(t, dir, "imgsearch train --data photos --preset tiny --steps 60 --batch 16 --held-back 8 --out t.encoder || [ $? = 3 ]")
-	if !regexp.MustCompile(`\rstep [0-9]+/60  .*loss [0-9.]+  .*left`).MatchString(sent) {
+	if !regexp.MustCompile(`\rstep [0-9]+/60 .*loss [0-9.]+ .*left`).MatchString(sent) {
 		t.Errorf("no progress in %q", sent)
 	}
 	lines := strings.Join(shown(sent), "\n")
