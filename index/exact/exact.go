@@ -6,6 +6,7 @@ package exact
 
 import (
 	"fmt"
+	"math"
 	"iter"
 	"slices"
 
@@ -102,12 +103,16 @@ func (x *Index) Search(query []float32, k int) ([]index.Neighbor, error) {
 	}
 	nearest := index.NewNearest(min(k, max(1, len(x.ids))))
 	var squared [block]float32
+	bound := float32(math.Inf(1))
 	for from := 0; from < len(x.ids); from += block {
 		to := min(from+block, len(x.ids))
 		kernel.SquaredL2Rows(q, x.embeddings[from*x.dim:to*x.dim], squared[:to-from])
 		for i, d := range squared[:to-from] {
-			if bound, full := nearest.Bound(); !full || d <= bound {
+			if d <= bound {
 				nearest.Offer(index.Neighbor{ID: x.ids[from+i], Distance: d})
+				if farthest, full := nearest.Bound(); full {
+					bound = farthest
+				}
 			}
 		}
 	}
