@@ -19,10 +19,11 @@ type Neighbor struct {
 	Distance float32
 }
 
-// Index finds the nearest of the embeddings that it holds.
+// Index finds the nearest of the embeddings that it holds. Exact indexes find the true nearest; approximate ones miss
+// some, and say what decides how many.
 //
 // Search may be called from several goroutines at once while nothing is added or removed; Add and Remove need exclusive
-// access.
+// access. An error leaves the index as it was.
 type Index interface {
 	// Metric is the distance that Search measures.
 	Metric() Metric
@@ -30,13 +31,14 @@ type Index interface {
 	Dim() int
 	// Len is the number of embeddings.
 	Len() int
-	// Add inserts embeddings, [len(ids), Dim()] float32 row-major; they are copied. An id that is held already
-	// (ErrExists), a value that is not finite or, for Cosine, a zero vector (ErrVector) is refused before anything is
-	// inserted.
+	// Add inserts embeddings, [len(ids), Dim()] float32 row-major; they are copied. An id that is held already or given
+	// twice (ErrExists) and an embedding that cannot be used (ErrVector) are refused before anything is inserted. An id
+	// that was removed may be added again.
 	Add(ids []dataset.ID, embeddings []float32) error
-	// Remove takes embeddings out. An unknown id is ErrNotFound, and nothing is removed then.
+	// Remove takes embeddings out; an id that is given twice counts once. An unknown id is ErrNotFound, and nothing is
+	// removed then.
 	Remove(ids ...dataset.ID) error
-	// Search returns the at most k nearest, by rising distance, equal distances by rising id, each id once.
-	// A query of the wrong length or with values that are not finite is ErrVector; k < 1 is ErrK.
+	// Search returns the k nearest, all where there are fewer, by rising distance, equal distances by rising id, each id
+	// once. The query, [Dim()] float32, is not changed; one that cannot be used is ErrVector, k < 1 is ErrK.
 	Search(query []float32, k int) ([]Neighbor, error)
 }

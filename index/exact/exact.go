@@ -6,8 +6,8 @@ package exact
 
 import (
 	"fmt"
-	"math"
 	"iter"
+	"math"
 	"slices"
 
 	"imgsearch/dataset"
