@@ -22,7 +22,7 @@ const (
 	demoData    = "sample:train"
 	demoQueries = "sample:test"
 	demoPreset  = "tiny"
-	demoMinutes = 0.5
+	demoMinutes = 0.4
 	demoRows    = 10
 )
 
