@@ -125,7 +125,7 @@ func studyNet(size, dim int) embedder.Architecture {
 // widths a, b and c, each a convolution and a residual block, at half the grid's side from stage to stage; the mean
 // over the grid; a linear map to dim values; length 1. Mean and Std are left to be measured.
 //
-// Pooling comes first because work at full size is the dearest and, FACTS show, buys least; its side grows with size,
+// Pooling comes first because work at full size is the dearest and buys least for its price; its side grows with size,
 // so that larger images cost little more than the first layer does.
 func residualNet(size, dim, a, b, c int) embedder.Architecture {
 	relu := embedder.Layer{Kind: embedder.ReLU}
