@@ -44,14 +44,14 @@ type op struct {
 	kind          opKind
 	layer         Layer // geometry of opMaxPool
 	in, out       Shape
-	inLen, outLen int          // values of an image's activation as it lies in memory
-	conv          *kernel.Conv // opConv
-	weight        []float32    // opConv: packed; opLinear [Out, In]
-	bias          []float32    // opConv: filled up to whole blocks; opLinear; nil where all are zero
-	scale, shift  []float32    // opAffine: filled up to whole blocks on blocked activations
-	relu          bool         // max(x, 0) of the result
-	body          []op         // opResidual
-	last          *op          // opResidual: the convolution after body that adds the input, or nil where the op itself does
+	inLen, outLen int                // values of an image's activation as it lies in memory
+	conv          kernel.Convolution // opConv
+	weight        []float32          // opConv: packed; opLinear [Out, In]
+	bias          []float32          // opConv: filled up to whole blocks; opLinear; nil where all are zero
+	scale, shift  []float32          // opAffine: filled up to whole blocks on blocked activations
+	relu          bool               // max(x, 0) of the result
+	body          []op               // opResidual
+	last          *op                // opResidual: the convolution after body that adds the input, or nil where the op itself does
 }
 
 // The images that are worked on together: so many that small activations fill the registers and that reading the
@@ -140,7 +140,7 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 			}
 			if l.Kind == Conv {
 				o.kind = opConv
-				o.conv = kernel.NewConv(kernel.ConvShape{
+				o.conv = kernel.NewConvolution(kernel.ConvShape{
 					In: in.C, Out: l.Out, H: in.H, W: in.W,
 					Kernel: l.Kernel, Stride: l.StrideOrOne(), Pad: l.Pad, Dilation: l.DilationOrOne(),
 				})

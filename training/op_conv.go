@@ -15,32 +15,32 @@ type convArithmetic[T kernel.Float] interface {
 	backwardWeights(threads int, x, dy, dw []T)
 }
 
-// newConvArithmetic returns the direct convolution of package kernel for float32, a plain one for float64.
+// newConvArithmetic returns a convolution of package kernel for float32, a plain one for float64.
 func newConvArithmetic[T kernel.Float](s kernel.ConvShape, n int) convArithmetic[T] {
-	if fast, ok := any(newDirectConv(s, n)).(convArithmetic[T]); ok {
+	if fast, ok := any(newPackedConv(s, n)).(convArithmetic[T]); ok {
 		return fast
 	}
 	return &plainConv[T]{shape: s, n: n}
 }
 
-// directConv works on packed weights.
-type directConv struct {
-	*kernel.Conv
+// packedConv works on packed weights.
+type packedConv struct {
+	kernel.Convolution
 	n                int
 	packed, gradient []float32
 	bias             []float32
 }
 
-func newDirectConv(s kernel.ConvShape, n int) *directConv {
-	c := kernel.NewConv(s)
-	return &directConv{
-		Conv: c, n: n,
-		packed: make([]float32, c.WeightsLen()), gradient: make([]float32, c.WeightsLen()),
+func newPackedConv(s kernel.ConvShape, n int) *packedConv {
+	c := kernel.NewConvolution(s)
+	return &packedConv{
+		Convolution: c, n: n,
+		packed: make([]float32, c.WeightsLen()), gradient: make([]float32, c.GradientLen()),
 		bias: make([]float32, kernel.Blocks(s.Out)*kernel.BlockChannels),
 	}
 }
 
-func (c *directConv) forward(threads int, x, weight, bias, y []float32, relu bool) {
+func (c *packedConv) forward(threads int, x, weight, bias, y []float32, relu bool) {
 	c.PackWeights(weight, c.packed)
 	e := kernel.ConvEpilogue{ReLU: relu}
 	if bias != nil {
@@ -50,14 +50,14 @@ func (c *directConv) forward(threads int, x, weight, bias, y []float32, relu boo
 	c.Forward(threads, c.n, x, c.packed, y, e)
 }
 
-func (c *directConv) backwardData(threads int, dy, weight, dx []float32) {
+func (c *packedConv) backwardData(threads int, dy, weight, dx []float32) {
 	c.PackTransposed(weight, c.packed)
 	c.BackwardData(threads, c.n, dy, c.packed, dx, false)
 }
 
-func (c *directConv) backwardWeights(threads int, x, dy, dw []float32) {
+func (c *packedConv) backwardWeights(threads int, x, dy, dw []float32) {
 	c.BackwardWeights(threads, c.n, x, dy, c.gradient)
-	c.UnpackWeights(c.gradient, dw)
+	c.UnpackGradient(c.gradient, dw)
 }
 
 // plainConv unrolls one image after the other.

@@ -269,6 +269,9 @@ func (c *Conv) OutputLen(n int) int { return n * c.outBlocks * c.oh * c.ow * Blo
 // WeightsLen returns the number of values of packed weights, which is that of transposed ones too.
 func (c *Conv) WeightsLen() int { return c.weightLen }
 
+// GradientLen returns the number of values of the gradient of the weights.
+func (c *Conv) GradientLen() int { return c.weightLen }
+
 // PackWeights lays out weights, [Out, In, Kernel, Kernel], for Forward: [Blocks(Out), Blocks(In), Kernel, Kernel,
 // BlockChannels of In, BlockChannels of Out], zeros where a block has no channel.
 func (c *Conv) PackWeights(weights, packed []float32) {
@@ -295,33 +298,14 @@ func (c *Conv) PackTransposed(weights, packed []float32) {
 	})
 }
 
-// TransposePacked brings weights packed by PackWeights into the layout of PackTransposed.
-func (c *Conv) TransposePacked(packed, transposed []float32) {
-	const b = BlockChannels
-	checkLen("TransposePacked", "packed", len(packed), c.weightLen)
-	checkLen("TransposePacked", "transposed", len(transposed), c.weightLen)
-	for out := range c.outBlocks {
-		for in := range c.inBlocks {
-			from := packed[c.packedAt(c.inBlocks, out*b, in*b):][:c.filterSize]
-			to := transposed[c.packedAt(c.outBlocks, in*b, out*b):][:c.filterSize]
-			for ; len(from) >= b*b && len(to) >= b*b; from, to = from[b*b:], to[b*b:] {
-				for i := range b {
-					for j, v := range from[i*b:][:b] {
-						to[j*b+i] = v
-					}
-				}
-			}
-		}
-	}
-}
-
-// UnpackWeights undoes PackWeights; it brings the gradient of BackwardWeights into the layout of the weights.
-func (c *Conv) UnpackWeights(packed, weights []float32) {
-	c.checkWeights("UnpackWeights", weights, packed)
+// UnpackGradient brings the gradient of BackwardWeights, which lies as PackWeights lays out weights, into the layout of
+// the weights.
+func (c *Conv) UnpackGradient(gradient, weights []float32) {
+	c.checkWeights("UnpackGradient", weights, gradient)
 	c.eachFilter(func(plain, out, in int) {
 		at := c.packedAt(c.inBlocks, out, in)
 		for tap := range c.taps() {
-			weights[plain+tap] = packed[at+tap*BlockChannels*BlockChannels]
+			weights[plain+tap] = gradient[at+tap*BlockChannels*BlockChannels]
 		}
 	})
 }

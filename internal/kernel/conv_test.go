@@ -95,6 +95,23 @@ func blockedGuarded(t *testing.T, rng *rand.Rand, n, channels, pixels int, plain
 func testConv(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 	t.Helper()
 	c := NewConv(s)
+	w := make([]float32, s.Out*s.In*s.Kernel*s.Kernel)
+	for i := range w {
+		w[i] = float32(rng.NormFloat64())
+	}
+	packed, back := make([]float32, c.WeightsLen()), make([]float32, len(w))
+	c.PackWeights(w, packed)
+	c.UnpackGradient(packed, back)
+	if !slices.Equal(back, w) {
+		t.Fatalf("%+v: weights do not survive packing", s)
+	}
+	testConvolution(t, rng, c, s, n, 0)
+}
+
+// testConvolution holds c to the definition of the convolution of shape s. With an amplification above 0, a value may be off
+// by so many times more, relative to the largest sum of magnitudes instead of its own.
+func testConvolution(t *testing.T, rng *rand.Rand, c Convolution, s ConvShape, n int, amplification float64) {
+	t.Helper()
 	oh, ow := c.OutputSize()
 	what := fmt.Sprintf("%+v, %d images", s, n)
 	o := convOracle{s, n, oh, ow}
@@ -120,16 +137,12 @@ func testConv(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 	packed, transposed := guarded[float32](t, rng, c.WeightsLen()), guarded[float32](t, rng, c.WeightsLen())
 	c.PackWeights(w, packed)
 	c.PackTransposed(w, transposed)
-	back := make([]float32, len(w))
-	c.UnpackWeights(packed, back)
-	if !slices.Equal(back, w) {
-		t.Fatalf("%s: weights do not survive packing", what)
-	}
-
-	again := guarded[float32](t, rng, c.WeightsLen())
-	c.TransposePacked(packed, again)
-	if !slices.Equal(again, transposed) {
-		t.Fatalf("%s: TransposePacked and PackTransposed differ", what)
+	if amplification > 0 {
+		for _, sizes := range [][]float64{ySize, dxSize, dwSize} {
+			for i, most := 0, slices.Max(sizes); i < len(sizes); i++ {
+				sizes[i] = amplification * most
+			}
+		}
 	}
 
 	e := ConvEpilogue{Add: rng.IntN(2) == 1, ReLU: rng.IntN(2) == 1}
@@ -203,10 +216,10 @@ func testConv(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 	// Backward weights: padding channels of dy are zero there, as Forward and BackwardData leave them.
 	bdy2 := guarded[float32](t, rng, len(bdy))
 	Block(n, s.Out, oh*ow, dy, bdy2)
-	bdw := guarded[float32](t, rng, c.WeightsLen())
+	bdw := guarded[float32](t, rng, c.GradientLen())
 	c.BackwardWeights(1, n, bx, bdy2, bdw)
 	got = guarded[float32](t, rng, len(w))
-	c.UnpackWeights(bdw, got)
+	c.UnpackGradient(bdw, got)
 	for i, v := range got {
 		near(t, v, dw[i], dwSize[i], n*oh*ow, "%s: gradient of weight %d", what, i)
 	}
@@ -326,30 +339,34 @@ func BenchmarkConv(b *testing.B) {
 		{64, 64, 16, 16, 3, 1, 1, 1}, {64, 128, 16, 16, 3, 2, 1, 1}, {128, 128, 8, 8, 3, 1, 1, 1},
 		{6, 16, 30, 30, 3, 1, 0, 2}, {16, 32, 26, 26, 3, 1, 0, 5}, {64, 64, 16, 16, 1, 1, 0, 1}, {128, 128, 4, 4, 3, 1, 1, 1},
 	} {
-		const n = 16
-		c := NewConv(s)
-		x, w, y := make([]float32, c.InputLen(n)), make([]float32, c.WeightsLen()), make([]float32, c.OutputLen(n))
-		oh, ow := c.OutputSize()
-		work := 2 * float64(n*s.In*s.Out*s.Kernel*s.Kernel*oh*ow)
-		b.Run(fmt.Sprintf("%d-%d,%dx%d,k%ds%dd%d", s.In, s.Out, s.H, s.W, s.Kernel, s.Stride, s.Dilation), func(b *testing.B) {
-			for _, direction := range []struct {
-				name string
-				call func()
-			}{
-				{"forward", func() { c.Forward(1, n, x, w, y, ConvEpilogue{ReLU: true}) }},
-				{"data", func() { c.BackwardData(1, n, y, w, x, false) }},
-				{"weights", func() { c.BackwardWeights(1, n, x, y, w) }},
-			} {
-				b.Run(direction.name, func(b *testing.B) {
-					benchmarkPaths(b, func(b *testing.B) {
-						b.ReportAllocs()
-						for b.Loop() {
-							direction.call()
-						}
-						b.ReportMetric(work*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-					})
-				})
-			}
-		})
+		benchmarkConvolution(b, NewConv(s), s)
 	}
+}
+
+func benchmarkConvolution(b *testing.B, c Convolution, s ConvShape) {
+	const n = 64
+	x, w, y := make([]float32, c.InputLen(n)), make([]float32, c.WeightsLen()), make([]float32, c.OutputLen(n))
+	gradient := make([]float32, c.GradientLen())
+	oh, ow := c.OutputSize()
+	work := 2 * float64(n*s.In*s.Out*s.Kernel*s.Kernel*oh*ow)
+	b.Run(fmt.Sprintf("%d-%d,%dx%d,k%ds%dd%d", s.In, s.Out, s.H, s.W, s.Kernel, s.Stride, s.Dilation), func(b *testing.B) {
+		for _, direction := range []struct {
+			name string
+			call func()
+		}{
+			{"forward", func() { c.Forward(1, n, x, w, y, ConvEpilogue{ReLU: true}) }},
+			{"data", func() { c.BackwardData(1, n, y, w, x, false) }},
+			{"weights", func() { c.BackwardWeights(1, n, x, y, gradient) }},
+		} {
+			b.Run(direction.name, func(b *testing.B) {
+				benchmarkPaths(b, func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						direction.call()
+					}
+					b.ReportMetric(work*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+				})
+			})
+		}
+	})
 }

@@ -1,9 +1,6 @@
 package kernel
 
-import (
-	"fmt"
-	"sync"
-)
+import "fmt"
 
 // GemmBlock is the number of products that [Gemm] adds up before it adds the sum to an element of C.
 const GemmBlock = 256
@@ -152,24 +149,6 @@ func tileGo[T Float](a, b []T) (sum [goRows * goCols]T) {
 		a, b = a[goRows:], b[goCols:]
 	}
 	return [goRows * goCols]T{s00, s01, s02, s03, s10, s11, s12, s13}
-}
-
-var goScratch32, goScratch64 sync.Pool
-
-// goScratch lends a slice of n values of any content, to be given back by calling release.
-func goScratch[T Float](n int) (s []T, release func()) {
-	pool := &goScratch32
-	if _, ok := any(T(0)).(float64); ok {
-		pool = &goScratch64
-	}
-	p, _ := pool.Get().(*[]T)
-	if p == nil {
-		p = new([]T)
-	}
-	if cap(*p) < n {
-		*p = make([]T, n)
-	}
-	return (*p)[:n], func() { pool.Put(p) }
 }
 
 func checkGemm(transA, transB bool, m, n, k, a, lda, b, ldb, c, ldc int) {

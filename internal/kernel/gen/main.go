@@ -24,12 +24,14 @@ func main() {
 // files returns the text of every generated file by its name.
 func files() map[string][]byte {
 	return map[string][]byte{
-		"gemm_amd64.s":       gemmFile(),
-		"gemmstubs_amd64.go": gemmStubs(),
-		"distance_amd64.s":   distanceFile(),
-		"vector_amd64.s":     vectorFile(),
-		"conv_amd64.s":       convFile(),
-		"convstubs_amd64.go": convStubs(),
-		"peak_amd64.s":       peakFile(),
+		"gemm_amd64.s":           gemmFile(),
+		"gemmstubs_amd64.go":     gemmStubs(),
+		"distance_amd64.s":       distanceFile(),
+		"vector_amd64.s":         vectorFile(),
+		"conv_amd64.s":           convFile(),
+		"convstubs_amd64.go":     convStubs(),
+		"peak_amd64.s":           peakFile(),
+		"winograd_amd64.s":       winogradFile(),
+		"winogradstubs_amd64.go": winogradStubs(),
 	}
 }
