@@ -108,11 +108,9 @@ func (o Options) complete() (Options, error) {
 	fail := func(name string, value any, allowed string) (Options, error) {
 		return Options{}, optionError(name, value, allowed)
 	}
-	var p *recipe
-	if o.Preset != "" {
-		if p = recipeByName(o.Preset); p == nil {
-			return fail("preset", fmt.Sprintf("%q", o.Preset), presetNames())
-		}
+	p, err := o.recipe()
+	if err != nil {
+		return Options{}, err
 	}
 	if o.Data == nil {
 		return fail("data", "none", "a data set")
@@ -124,41 +122,9 @@ func (o Options) complete() (Options, error) {
 		return fail("overwrite", true, "false with resume")
 	}
 
-	if len(o.Architecture.Layers) > 0 {
-		if o.Size != 0 {
-			return fail("size", o.Size, "0 where an architecture is given")
-		}
-		if o.Dim != 0 {
-			return fail("dim", o.Dim, "0 where an architecture is given")
-		}
-		o.Architecture = o.Architecture.Clone()
-	} else {
-		if p == nil {
-			return fail("architecture", "without layers", "given where there is no preset")
-		}
-		if o.Size == 0 {
-			o.Size = p.size
-		}
-		if o.Dim == 0 {
-			o.Dim = p.dim
-		}
-		if o.Size < minSize || o.Size > maxSize {
-			return fail("size", o.Size, fmt.Sprintf("%d to %d", minSize, maxSize))
-		}
-		if o.Dim < minDim || o.Dim > maxDim {
-			return fail("dim", o.Dim, fmt.Sprintf("%d to %d", minDim, maxDim))
-		}
-		o.Architecture = p.net(o.Size, o.Dim)
+	if o, err = o.withNet(p); err != nil {
+		return Options{}, err
 	}
-	a := o.Architecture
-	if a.Std == [3]float32{} { // measured later; any valid value serves the check
-		a.Std = [3]float32{1, 1, 1}
-	}
-	if err := a.Validate(); err != nil {
-		return Options{}, fmt.Errorf("%w: %w", ErrOptions, err)
-	}
-	o.Size, o.Dim = a.InputSize, a.OutputDim()
-
 	if err := o.Loss.validate(); err != nil {
 		return Options{}, err
 	}
@@ -189,11 +155,8 @@ func (o Options) complete() (Options, error) {
 		return fail("minutes", o.Minutes, fmt.Sprintf("above 0 to %d", maxMinutes))
 	}
 
-	if o.Batch == 0 && p != nil {
-		o.Batch = p.batch
-	}
-	if least := smallestBatch(o.Loss); o.Batch < least || o.Batch > maxBatch {
-		return fail("batch", o.Batch, fmt.Sprintf("%d to %d", least, maxBatch))
+	if o, err = o.withBatch(p); err != nil {
+		return Options{}, err
 	}
 	if o.LearningRate == 0 && p == nil {
 		return fail("learning rate", 0, "given where there is no preset")
@@ -241,6 +204,71 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.now == nil {
 		o.now = time.Now
+	}
+	return o, nil
+}
+
+// recipe returns the preset, nil where there is none.
+func (o Options) recipe() (*recipe, error) {
+	if o.Preset == "" {
+		return nil, nil
+	}
+	p := recipeByName(o.Preset)
+	if p == nil {
+		return nil, optionError("preset", fmt.Sprintf("%q", o.Preset), presetNames())
+	}
+	return p, nil
+}
+
+// withNet checks the net, or fills in that of the recipe, which may be nil.
+func (o Options) withNet(p *recipe) (Options, error) {
+	fail := func(name string, value any, allowed string) (Options, error) {
+		return Options{}, optionError(name, value, allowed)
+	}
+	if len(o.Architecture.Layers) > 0 {
+		if o.Size != 0 {
+			return fail("size", o.Size, "0 where an architecture is given")
+		}
+		if o.Dim != 0 {
+			return fail("dim", o.Dim, "0 where an architecture is given")
+		}
+		o.Architecture = o.Architecture.Clone()
+	} else {
+		if p == nil {
+			return fail("architecture", "without layers", "given where there is no preset")
+		}
+		if o.Size == 0 {
+			o.Size = p.size
+		}
+		if o.Dim == 0 {
+			o.Dim = p.dim
+		}
+		if o.Size < minSize || o.Size > maxSize {
+			return fail("size", o.Size, fmt.Sprintf("%d to %d", minSize, maxSize))
+		}
+		if o.Dim < minDim || o.Dim > maxDim {
+			return fail("dim", o.Dim, fmt.Sprintf("%d to %d", minDim, maxDim))
+		}
+		o.Architecture = p.net(o.Size, o.Dim)
+	}
+	a := o.Architecture
+	if a.Std == [3]float32{} { // measured later; any valid value serves the check
+		a.Std = [3]float32{1, 1, 1}
+	}
+	if err := a.Validate(); err != nil {
+		return Options{}, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	o.Size, o.Dim = a.InputSize, a.OutputDim()
+	return o, nil
+}
+
+// withBatch checks the batch, or fills in that of the recipe, which may be nil.
+func (o Options) withBatch(p *recipe) (Options, error) {
+	if o.Batch == 0 && p != nil {
+		o.Batch = p.batch
+	}
+	if least := smallestBatch(o.Loss); o.Batch < least || o.Batch > maxBatch {
+		return Options{}, optionError("batch", o.Batch, fmt.Sprintf("%d to %d", least, maxBatch))
 	}
 	return o, nil
 }
