@@ -186,7 +186,7 @@ func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, x *variab
 		name := fmt.Sprintf("%s.%d", prefix, i)
 		relu := false
 		switch l.Kind {
-		case embedder.Conv, embedder.Linear, embedder.BatchNorm, embedder.Residual:
+		case embedder.Conv, embedder.Linear, embedder.BatchNorm, embedder.MaxPool, embedder.Residual:
 			for i+1 < len(layers) && layers[i+1].Kind == embedder.ReLU {
 				i++
 				relu = true
@@ -210,7 +210,7 @@ func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, x *variab
 		case embedder.ReLU:
 			x, err = addReLU(g, name, x)
 		case embedder.MaxPool:
-			x, err = addMaxPool(g, name, x, l.Kernel, l.StrideOrOne())
+			x, err = addMaxPool(g, name, x, l.Kernel, l.StrideOrOne(), relu)
 		case embedder.GlobalMean:
 			x, err = addGlobalMean(g, name, x, b.channels)
 		case embedder.Flatten:

@@ -45,13 +45,21 @@ func unblock[T kernel.Float](n, channels, pixels int, blocked, plain []T) {
 	}
 }
 
-// lanePiece is the number of values that sums are taken of in T: 64 pixels. The sums of pieces are added up in float64.
-const lanePiece = 64 * lanes
+// packColumns lays out the columns of x, [n, f], in blocks as one image of n pixels.
+func packColumns[T kernel.Float](blocked, x []T, f int) {
+	for n := len(x) / f; len(x) > 0; x, blocked = x[f:], blocked[lanes:] {
+		for c := 0; c < f; c += lanes {
+			copy(blocked[c*n:], x[c:min(c+lanes, f)])
+		}
+	}
+}
 
-// eachPiece calls fn for the pieces of the values [0, n).
-func eachPiece(n int, fn func(from, to int)) {
-	for from := 0; from < n; from += lanePiece {
-		fn(from, min(from+lanePiece, n))
+// unpackColumns undoes packColumns.
+func unpackColumns[T kernel.Float](x, blocked []T, f int) {
+	for n := len(x) / f; len(x) > 0; x, blocked = x[f:], blocked[lanes:] {
+		for c := 0; c < f; c += lanes {
+			copy(x[c:min(c+lanes, f)], blocked[c*n:])
+		}
 	}
 }
 
@@ -99,23 +107,10 @@ func (s *laneSums[T]) total(kind, channel int) float64 {
 	return total
 }
 
-// addLanes adds the values of each lane of x to the sums.
-func addLanes[T kernel.Float](x []T, sums *[lanes]float64) {
-	eachPiece(len(x), func(from, to int) {
-		piece := x[from:to]
-		for l := 0; l < lanes; l += 4 {
-			var s0, s1, s2, s3 T
-			for o := l; o < len(piece); o += lanes {
-				v := (*[4]T)(piece[o:])
-				s0 += v[0]
-				s1 += v[1]
-				s2 += v[2]
-				s3 += v[3]
-			}
-			sums[l] += float64(s0)
-			sums[l+1] += float64(s1)
-			sums[l+2] += float64(s2)
-			sums[l+3] += float64(s3)
-		}
-	})
+// each calls fn on many threads for the values [from, to) of each block of each image.
+func (s *laneSums[T]) each(fn func(from, to int)) {
+	kernel.Parallel(s.threads, s.images*s.blocks, func(i int) { fn(i*s.area, (i+1)*s.area) })
 }
+
+// addLanes adds the values of each lane of x to the sums.
+func addLanes[T kernel.Float](x []T, sums *[lanes]float64) { kernel.LaneSums(x, sums) }

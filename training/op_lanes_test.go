@@ -70,18 +70,3 @@ func TestLaneSums(t *testing.T) {
 		}
 	}
 }
-
-func TestWhereAbove(t *testing.T) {
-	for _, z := range []float64{1, 1e-40, math.Inf(1), 0, math.Copysign(0, -1), -1e-40, -1, math.Inf(-1)} {
-		want := 0.0
-		if z > 0 {
-			want = 7
-		}
-		if got := whereAbove(z, 7); got != want {
-			t.Errorf("float64 %v: %v: want %v", z, got, want)
-		}
-		if got := whereAbove(float32(z), 7); got != float32(want) {
-			t.Errorf("float32 %v: %v: want %v", z, got, want)
-		}
-	}
-}

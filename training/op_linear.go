@@ -38,7 +38,7 @@ func (l *linear[T]) forward() {
 			kernel.Add(l.bias.data, row)
 		}
 		if l.relu {
-			rectify(row)
+			kernel.ReLU(row, row)
 		}
 	}
 }

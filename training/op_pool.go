@@ -2,106 +2,70 @@ package training
 
 import "imgsearch/internal/kernel"
 
-// addMaxPool adds a maximum over windows of the images x, without padding. The gradient goes to the first one in
-// row-major order of those that are largest.
-func addMaxPool[T kernel.Float](g *graph[T], name string, x *variable[T], size, stride int) (*variable[T], error) {
-	n, blocks, h, w := x.shape[0], x.shape[1], x.shape[2], x.shape[3]
-	oh, ow := (h-size)/stride+1, (w-size)/stride+1
-	var choice []uint16 // which tap of its window each result is, for the gradient
+// addMaxPool adds a maximum over windows of the images x, without padding, with ReLU where asked for. The gradient goes to
+// the first one in row-major order of those that are largest.
+func addMaxPool[T kernel.Float](g *graph[T], name string, x *variable[T], size, stride int, relu bool) (*variable[T], error) {
+	p := kernel.MaxPool{H: x.shape[2], W: x.shape[3], Size: size, Stride: stride, ReLU: relu}
+	planes := x.shape[0] * x.shape[1]
+	oh, ow := p.OutSize()
+	in, out := p.H*p.W*lanes, oh*ow*lanes
+	var choices []uint8 // which value of its window each result is, for the gradient
 	if x.needsGradient {
-		choice = make([]uint16, n*blocks*oh*ow*lanes)
+		choices = make([]uint8, planes*p.ChoiceLen())
+	}
+	choicesOf := func(plane int) []uint8 {
+		if choices == nil {
+			return nil
+		}
+		return choices[plane*p.ChoiceLen():][:p.ChoiceLen()]
 	}
 	var y *variable[T]
 	o := &operation[T]{name: name, stops: -1, overwrites: -1}
-	// eachWindow calls fn for each window of a plane with the places of its first input and of its result.
-	eachWindow := func(plane int, fn func(in, out int)) {
-		for oy := range oh {
-			for ox := range ow {
-				fn((plane*h*w+oy*stride*w+ox*stride)*lanes, ((plane*oh+oy)*ow+ox)*lanes)
-			}
-		}
-	}
-	offsets := make([]int, 0, size*size) // of the taps
-	for ky := range size {
-		for kx := range size {
-			offsets = append(offsets, (ky*w+kx)*lanes)
-		}
-	}
 	o.run = func() {
-		kernel.Parallel(g.threads, n*blocks, func(plane int) {
-			eachWindow(plane, func(in, out int) {
-				most := (*[lanes]T)(y.data[out:])
-				*most = [lanes]T(x.data[in:])
-				if choice == nil {
-					for _, offset := range offsets[1:] {
-						for l, v := range (*[lanes]T)(x.data[in+offset:]) {
-							most[l] = max(most[l], v)
-						}
-					}
-					return
-				}
-				at := (*[lanes]uint16)(choice[out:])
-				*at = [lanes]uint16{}
-				for tap, offset := range offsets[1:] {
-					for l, v := range (*[lanes]T)(x.data[in+offset:]) {
-						above := positive(v - most[l])
-						at[l] = at[l]&^uint16(above) | uint16(tap+1)&uint16(above)
-						most[l] = max(most[l], v)
-					}
-				}
-			})
+		kernel.Parallel(g.threads, planes, func(i int) {
+			kernel.MaxPoolForward(p, x.data[i*in:][:in], y.data[i*out:][:out], choicesOf(i))
 		})
 	}
 	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
 		var dx *variable[T]
 		b := &operation[T]{name: "backward of " + name, stops: -1, overwrites: -1, backward: true}
 		b.run = func() {
-			kernel.Parallel(g.threads, n*blocks, func(plane int) {
-				clear(dx.data[plane*h*w*lanes:][:h*w*lanes])
-				eachWindow(plane, func(in, out int) {
-					dy, at := (*[lanes]T)(grad.data[out:]), (*[lanes]uint16)(choice[out:])
-					for l, v := range dy {
-						dx.data[in+offsets[at[l]]+l] += v
-					}
-				})
+			kernel.Parallel(g.threads, planes, func(i int) {
+				kernel.MaxPoolBackward(p, grad.data[i*out:][:out], choicesOf(i), dx.data[i*in:][:in])
 			})
 		}
 		dx, err := g.add(b, x.shape, grad)
 		return []*variable[T]{dx}, err
 	}
-	y, err := g.add(o, []int{n, blocks, oh, ow, lanes}, x)
+	y, err := g.add(o, []int{x.shape[0], x.shape[1], oh, ow, lanes}, x)
 	return y, err
 }
 
 // addGlobalMean adds the mean over height and width of the images x of so many channels: to [n, channels].
 func addGlobalMean[T kernel.Float](g *graph[T], name string, x *variable[T], channels int) (*variable[T], error) {
-	n, blocks, plane := x.shape[0], x.shape[1], x.shape[2]*x.shape[3]
+	n, blocks, area := x.shape[0], x.shape[1], x.shape[2]*x.shape[3]*lanes
+	// eachBlock calls fn for each block of each image with its place in x and that of its channels in [n, channels].
+	eachBlock := func(fn func(at, from, to int)) {
+		kernel.Parallel(g.threads, n*blocks, func(i int) {
+			row, first := i/blocks*channels, i%blocks*lanes
+			fn(i*area, row+first, row+min(first+lanes, channels))
+		})
+	}
 	var y *variable[T]
 	o := &operation[T]{name: name, stops: -1, overwrites: -1}
 	o.run = func() {
-		kernel.Parallel(g.threads, n*blocks, func(i int) {
-			var sums [lanes]float64
-			addLanes(x.data[i*plane*lanes:][:plane*lanes], &sums)
-			image, first := i/blocks, i%blocks*lanes
-			for l := range min(lanes, channels-first) {
-				y.data[image*channels+first+l] = T(sums[l] / float64(plane))
-			}
-		})
+		eachBlock(func(at, from, to int) { kernel.GlobalMean(x.data[at:at+area], y.data[from:to]) })
 	}
 	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
 		var dx *variable[T]
 		b := &operation[T]{name: "backward of " + name, stops: -1, overwrites: -1, backward: true}
 		b.run = func() {
-			kernel.Parallel(g.threads, n*blocks, func(i int) {
-				var v [lanes]T
-				image, first := i/blocks, i%blocks*lanes
-				for l := range min(lanes, channels-first) {
-					v[l] = grad.data[image*channels+first+l] / T(plane)
+			eachBlock(func(at, from, to int) {
+				var pixel [lanes]T
+				for l, v := range grad.data[from:to] {
+					pixel[l] = v / T(area/lanes)
 				}
-				dst := dx.data[i*plane*lanes:][:plane*lanes]
-				for ; len(dst) >= lanes; dst = dst[lanes:] {
-					*(*[lanes]T)(dst) = v
-				}
+				kernel.Spread(dx.data[at:at+area], pixel[:])
 			})
 		}
 		dx, err := g.add(b, x.shape, grad)

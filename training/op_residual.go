@@ -19,7 +19,7 @@ func (r *residual[T]) fork(x *variable[T]) (*variable[T], error) {
 		b := &operation[T]{name: "backward of " + r.name + " fork", stops: -1, overwrites: 0, backward: true}
 		b.run = func() {
 			parallelPieces(r.graph.threads, dx.len(), func(from, to int) {
-				sum(dx.data[from:to], grad.data[from:to], r.skipGrad.data[from:to])
+				kernel.AddInto(dx.data[from:to], grad.data[from:to], r.skipGrad.data[from:to], false)
 			})
 		}
 		dx, err := r.graph.add(b, x.shape, grad, r.skipGrad)
@@ -39,11 +39,7 @@ func (r *residual[T]) join(body, x *variable[T], relu bool) (*variable[T], error
 	o := &operation[T]{name: r.name, stops: 1, overwrites: 0}
 	o.run = func() {
 		parallelPieces(r.graph.threads, y.len(), func(from, to int) {
-			out := y.data[from:to]
-			sum(out, body.data[from:to], x.data[from:to])
-			if relu {
-				rectify(out)
-			}
+			kernel.AddInto(y.data[from:to], body.data[from:to], x.data[from:to], relu)
 		})
 	}
 	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
@@ -58,12 +54,4 @@ func (r *residual[T]) join(body, x *variable[T], relu bool) (*variable[T], error
 	}
 	y, err := r.graph.add(o, body.shape, body, x)
 	return y, err
-}
-
-// sum sets z to x + y; z may be one of them.
-func sum[T kernel.Float](z, x, y []T) {
-	x, y = x[:len(z)], y[:len(z)]
-	for i, v := range x {
-		z[i] = v + y[i]
-	}
 }

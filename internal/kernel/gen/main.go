@@ -33,5 +33,8 @@ func files() map[string][]byte {
 		"peak_amd64.s":           peakFile(),
 		"winograd_amd64.s":       winogradFile(),
 		"winogradstubs_amd64.go": winogradStubs(),
+		"norm_amd64.s":           normFile(),
+		"elementwise_amd64.s":    elementwiseFile(),
+		"pool_amd64.s":           poolFile(),
 	}
 }

@@ -8,43 +8,13 @@ func vectorFile() []byte {
 	maskTable(f)
 	for _, s := range []isa{avx512, avx2} {
 		bits := 32 * s.lanes
-		const unroll = 4
 		step := s.bytes()
-		// along writes the loops over n values: body handles count registers at the pointers, masked where mask >= 0.
-		along := func(pointers []string, body func(count, mask int)) {
-			f.op("SUBQ", imm(unroll*s.lanes), "BX")
-			f.op("JLT", "rest")
-			f.label("loop")
-			body(unroll, -1)
-			for _, p := range pointers {
-				f.op("ADDQ", imm(unroll*step), p)
-			}
-			f.op("SUBQ", imm(unroll*s.lanes), "BX")
-			f.op("JGE", "loop")
-			f.label("rest")
-			f.op("ADDQ", imm((unroll-1)*s.lanes), "BX")
-			f.op("JLT", "tail")
-			f.label("one")
-			body(1, -1)
-			for _, p := range pointers {
-				f.op("ADDQ", imm(step), p)
-			}
-			f.op("SUBQ", imm(s.lanes), "BX")
-			f.op("JGE", "one")
-			f.label("tail")
-			f.op("ADDQ", imm(s.lanes), "BX")
-			f.op("JEQ", "end")
-			s.masks(f, "BX", 1)
-			body(1, s.mask(f, 0, 15))
-			f.label("end")
-		}
-
 		f.text(fmt.Sprintf("axpy%d", bits), 32, "y += alpha*x, n values.")
 		f.op("VBROADCASTSS", "alpha+0(FP)", s.reg(8))
 		f.op("MOVQ", "x+8(FP)", "SI")
 		f.op("MOVQ", "y+16(FP)", "DI")
 		f.op("MOVQ", "n+24(FP)", "BX")
-		along([]string{"SI", "DI"}, func(count, mask int) {
+		s.along(f, []string{"SI", "DI"}, func(count, mask int) {
 			for i := range count {
 				s.load(f, at(i*step, "SI"), i, mask)
 				s.load(f, at(i*step, "DI"), 4+i, mask)
@@ -60,7 +30,7 @@ func vectorFile() []byte {
 		f.op("VBROADCASTSS", "alpha+0(FP)", s.reg(8))
 		f.op("MOVQ", "x+8(FP)", "SI")
 		f.op("MOVQ", "n+16(FP)", "BX")
-		along([]string{"SI"}, func(count, mask int) {
+		s.along(f, []string{"SI"}, func(count, mask int) {
 			for i := range count {
 				s.load(f, at(i*step, "SI"), i, mask)
 				f.op("VMULPS", s.reg(8), s.reg(i), s.reg(i))
@@ -114,4 +84,35 @@ func vectorFile() []byte {
 		f.ret()
 	}
 	return f.Bytes()
+}
+
+// along writes the loops over the BX values at the pointers, which it moves on: body handles four registers from the
+// pointers on, or one, masked where mask is not negative. CX and register 15 of AVX2 are lost to masks.
+func (s isa) along(f *asm, pointers []string, body func(count, mask int)) {
+	const unroll = 4
+	f.op("SUBQ", imm(unroll*s.lanes), "BX")
+	f.op("JLT", "rest")
+	f.label("loop")
+	body(unroll, -1)
+	for _, p := range pointers {
+		f.op("ADDQ", imm(unroll*s.bytes()), p)
+	}
+	f.op("SUBQ", imm(unroll*s.lanes), "BX")
+	f.op("JGE", "loop")
+	f.label("rest")
+	f.op("ADDQ", imm((unroll-1)*s.lanes), "BX")
+	f.op("JLT", "tail")
+	f.label("one")
+	body(1, -1)
+	for _, p := range pointers {
+		f.op("ADDQ", imm(s.bytes()), p)
+	}
+	f.op("SUBQ", imm(s.lanes), "BX")
+	f.op("JGE", "one")
+	f.label("tail")
+	f.op("ADDQ", imm(s.lanes), "BX")
+	f.op("JEQ", "end")
+	s.masks(f, "BX", 1)
+	body(1, s.mask(f, 0, 15))
+	f.label("end")
 }
