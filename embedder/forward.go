@@ -72,13 +72,10 @@ func (w *worker) run(ops []op, x []float32, n int, owned bool) (result []float32
 			for i := range n {
 				o.affine(x[i*o.inLen:][:o.inLen])
 			}
-			if o.relu {
-				relu(x[:n*o.inLen])
-			}
 			continue
 		case opReLU:
 			own(n * o.inLen)
-			relu(x[:n*o.inLen])
+			kernel.ReLU(x[:n*o.inLen], x[:n*o.inLen])
 			continue
 		case opL2Norm:
 			own(n * o.inLen)
@@ -94,11 +91,8 @@ func (w *worker) run(ops []op, x []float32, n int, owned bool) (result []float32
 				w.put(y)
 				continue
 			}
-			if size := n * o.inLen; o.relu {
-				addReLU(y[:size], x[:size])
-			} else {
-				kernel.Add(x[:size], y[:size])
-			}
+			size := n * o.inLen
+			kernel.AddInto(y[:size], y[:size], x[:size], o.relu)
 			if owned {
 				w.put(x)
 			}
@@ -128,8 +122,8 @@ func (w *worker) run(ops []op, x []float32, n int, owned bool) (result []float32
 			y = w.get()
 			kernel.Unblock(n, o.in.C, o.in.H*o.in.W, x, y)
 		}
-		if o.relu && (o.kind == opMaxPool || o.kind == opGlobalMean || o.kind == opFlatten) {
-			relu(y[:n*o.outLen])
+		if o.relu && (o.kind == opGlobalMean || o.kind == opFlatten) {
+			kernel.ReLU(y[:n*o.outLen], y[:n*o.outLen])
 		}
 		if owned {
 			w.put(x)
@@ -151,89 +145,45 @@ func (o *op) affine(x []float32) {
 		for i, s := range o.scale[:len(x)] {
 			x[i] = x[i]*s + shift[i]
 		}
+		if o.relu {
+			kernel.ReLU(x, x)
+		}
 		return
 	}
 	const b = kernel.BlockChannels
 	size := o.in.H * o.in.W * b
+	a := kernel.LaneAffine[float32]{ReLU: o.relu}
 	for block := range len(x) / size {
-		scale, shift := (*[b]float32)(o.scale[block*b:]), (*[b]float32)(o.shift[block*b:])
-		for part := x[block*size:][:size]; len(part) >= b; part = part[b:] {
-			pixel := (*[b]float32)(part)
-			for c := range pixel {
-				pixel[c] = pixel[c]*scale[c] + shift[c]
-			}
-		}
+		copy(a.Factor[:], o.scale[block*b:])
+		copy(a.Offset[:], o.shift[block*b:])
+		part := x[block*size:][:size]
+		a.Apply(part, part)
 	}
 }
 
 // maxPool takes the maximum over the windows of one blocked activation. NaN wins.
 func (o *op) maxPool(x, y []float32) {
-	const b = kernel.BlockChannels
-	k, stride := o.layer.Kernel, o.layer.StrideOrOne()
-	h, w, oh, ow := o.in.H, o.in.W, o.out.H, o.out.W
-	for block := range len(x) / (h * w * b) {
-		plane := x[block*h*w*b:][:h*w*b]
-		for oy := range oh {
-			line := y[(block*oh+oy)*ow*b:][:ow*b]
-			for ox := range ow {
-				out := (*[b]float32)(line[ox*b:])
-				*out = *(*[b]float32)(plane[(oy*stride*w+ox*stride)*b:])
-				for ky := range k {
-					window := plane[((oy*stride+ky)*w+ox*stride)*b:][:k*b]
-					for ; len(window) >= b; window = window[b:] {
-						in := (*[b]float32)(window)
-						for c := range out {
-							out[c] = max(out[c], in[c])
-						}
-					}
-				}
-			}
-		}
+	p := kernel.MaxPool{H: o.in.H, W: o.in.W, Size: o.layer.Kernel, Stride: o.layer.StrideOrOne(), ReLU: o.relu}
+	in, out := o.in.H*o.in.W*kernel.BlockChannels, o.out.H*o.out.W*kernel.BlockChannels
+	for block := range len(x) / in {
+		kernel.MaxPoolForward(p, x[block*in:][:in], y[block*out:][:out], nil)
 	}
 }
 
 // globalMean averages each channel of one blocked activation: y is [C].
 func (o *op) globalMean(x, y []float32) {
-	const b = kernel.BlockChannels
-	pixels := o.in.H * o.in.W
-	for from := 0; from < o.in.C; from += b {
-		var sum [b]float32
-		for part := x[from*pixels:][:pixels*b]; len(part) >= b; part = part[b:] {
-			for c, v := range (*[b]float32)(part) {
-				sum[c] += v
-			}
-		}
-		for c := range min(b, o.in.C-from) {
-			y[from+c] = sum[c] / float32(pixels)
-		}
-	}
-}
-
-// relu sets x to max(x, 0).
-func relu(x []float32) {
-	for i, v := range x {
-		x[i] = max(v, 0)
+	size := o.in.H * o.in.W * kernel.BlockChannels
+	for from := 0; from < o.in.C; from += kernel.BlockChannels {
+		kernel.GlobalMean(x[from/kernel.BlockChannels*size:][:size], y[from:min(from+kernel.BlockChannels, o.in.C)])
 	}
 }
 
 // addRow adds the biases, which may be nil, to the values of a row.
 func addRow(x, bias []float32, withReLU bool) {
 	if bias != nil {
-		bias = bias[:len(x)]
-		for i, v := range x {
-			x[i] = v + bias[i]
-		}
-	}
-	if withReLU {
-		relu(x)
-	}
-}
-
-// addReLU sets y to max(y+x, 0).
-func addReLU(y, x []float32) {
-	x = x[:len(y)]
-	for i, v := range y {
-		y[i] = max(v+x[i], 0)
+		kernel.AddInto(x, x, bias, withReLU)
+	} else if withReLU {
+		kernel.ReLU(x, x)
 	}
 }
 
