@@ -30,6 +30,8 @@
 //     pair of vectors; AVX-512 and AVX2 give the same bits.
 //   - The methods of [Conv] document their order of summation; it depends on the shape and, for the gradient of the
 //     weights, on the number of images. AVX-512 and AVX2 give the same bits.
+//   - The methods of [Resampler] and [Dropout] work pixel by pixel; the means that [Resampler.Stretch] returns are sums in
+//     an order that depends on the window only. AVX-512 and AVX2 give the same bits; so does plain Go in [Dropout].
 //   - [Axpy] and [Scale] work element by element; [Sum] has the same order in AVX-512 and AVX2.
 //   - Plain Go may differ from the other two in the last bits: they use fused multiply-adds, which Go's compiler uses
 //     on some processors (arm64) and not on others (amd64).

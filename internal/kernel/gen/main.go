@@ -36,5 +36,6 @@ func files() map[string][]byte {
 		"norm_amd64.s":           normFile(),
 		"elementwise_amd64.s":    elementwiseFile(),
 		"pool_amd64.s":           poolFile(),
+		"view_amd64.s":           viewFile(),
 	}
 }
