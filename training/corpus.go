@@ -14,7 +14,7 @@ import (
 // corpus holds all images of a data set, decoded and scaled to one square size.
 type corpus struct {
 	size   int
-	pix    []uint8 // [images, size, size, 3]
+	pix    []uint8 // [images, 3, size, size]
 	labels []dataset.Label
 	// digest is the hex SHA-256 of size and pixels. Labels, which never have an influence on weights, are not part of it.
 	digest string
@@ -22,15 +22,32 @@ type corpus struct {
 
 func (c *corpus) len() int { return len(c.labels) }
 
-// pixels returns image i, [size, size, 3].
+// pixels returns image i, [3, size, size].
 func (c *corpus) pixels(i int32) []uint8 {
 	n := 3 * c.size * c.size
 	return c.pix[int(i)*n : (int(i)+1)*n : (int(i)+1)*n]
 }
 
-// image returns image i as a view on the corpus' own memory.
+// image returns a copy of image i.
 func (c *corpus) image(i int32) *dataset.Image {
-	return &dataset.Image{Width: c.size, Height: c.size, Pix: c.pixels(i)}
+	image, pix, n := dataset.NewImage(c.size, c.size), c.pixels(i), c.size*c.size
+	for p := range n {
+		for k := range 3 {
+			image.Pix[3*p+k] = pix[k*n+p]
+		}
+	}
+	return image
+}
+
+// planes turns the pixels of an image, [size, size, 3], into planes, [3, size, size].
+func planes(pix []uint8) []uint8 {
+	out, n := make([]uint8, len(pix)), len(pix)/3
+	red, green, blue := out[:n], out[n:][:n], out[2*n:][:n]
+	for p := range red {
+		rgb := pix[3*p:][:3]
+		red[p], green[p], blue[p] = rgb[0], rgb[1], rgb[2]
+	}
+	return out
 }
 
 // labelled reports whether there are at least two different labels to tell apart.
@@ -64,12 +81,11 @@ func (c *corpus) seal() {
 func (c *corpus) channelStatistics(rows []int32) (mean, std [3]float32) {
 	var sum, square [3]uint64
 	for _, row := range rows {
-		pix := c.pixels(row)
-		for i := 0; i+2 < len(pix); i += 3 {
-			for k := range 3 {
-				x := uint64(pix[i+k])
-				sum[k] += x
-				square[k] += x * x
+		pix, n := c.pixels(row), c.size*c.size
+		for k := range 3 {
+			for _, x := range pix[k*n:][:n] {
+				sum[k] += uint64(x)
+				square[k] += uint64(x) * uint64(x)
 			}
 		}
 	}
@@ -83,7 +99,7 @@ func (c *corpus) channelStatistics(rows []int32) (mean, std [3]float32) {
 	return mean, std
 }
 
-// squared is a data set whose images come as squares, so that the work of scaling is spread like that of decoding.
+// squared is a data set whose images come as squares in planes, so that this work is spread like that of decoding.
 type squared struct {
 	dataset.Dataset
 	size int
@@ -92,7 +108,7 @@ type squared struct {
 func (s squared) Read(ctx context.Context, i int) (dataset.Sample, error) {
 	sample, err := s.Dataset.Read(ctx, i)
 	if err == nil {
-		sample.Image = sample.Image.Square(s.size)
+		sample.Image = &dataset.Image{Width: s.size, Height: s.size, Pix: planes(sample.Image.Square(s.size).Pix)}
 	}
 	return sample, err
 }

@@ -38,13 +38,13 @@ func newHeldBackSet(c *corpus, rows []int32, o Options) *heldBackSet {
 	// A viewer whose normalisation leaves values 0 to 255. Dropout is no change that an image could hold.
 	v := newViewer(o.Views, c.size, [3]float32{}, [3]float32{1. / 255, 1. / 255, 1. / 255})
 	n := c.size * c.size
-	planes := make([]float32, 3*n)
+	values := make([]float32, 3*n)
 	for i, row := range rows {
-		v.random(c.pixels(row), planes, newRNG(o.Seed, streamMatch, uint64(i), 0))
+		v.random(c.pixels(row), values, newRNG(o.Seed, streamMatch, uint64(i), 0))
 		view := dataset.NewImage(c.size, c.size)
 		for p := range n {
 			for k := range 3 {
-				view.Pix[3*p+k] = uint8(planes[k*n+p] + 0.5)
+				view.Pix[3*p+k] = uint8(values[k*n+p] + 0.5)
 			}
 		}
 		s.images = append(s.images, view)

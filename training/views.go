@@ -3,6 +3,8 @@ package training
 import (
 	"fmt"
 	"math"
+
+	"imgsearch/internal/kernel"
 )
 
 // ViewOptions says how the two views of an image are made that the loss then pulls together. The zero value leaves
@@ -71,71 +73,38 @@ func (v ViewOptions) changes() bool {
 // The weights of red, green and blue in luma (ITU-R BT.601), as PyTorch's and Pillow's grey images have them.
 const lumaR, lumaG, lumaB = 0.299, 0.587, 0.114
 
-// tap is a bilinear sample along one axis: the byte offsets of two neighbours and the second one's weight.
-type tap struct {
-	a, b   int32
-	weight float32
-}
-
-// viewer makes views of square images, [size, size, 3] uint8, as normalised input, [3, size, size] float32. It owns
+// viewer makes views of square images, [3, size, size] uint8, as normalised input, [3, size, size] float32. It owns
 // scratch memory: one viewer for each goroutine.
 type viewer struct {
 	options   ViewOptions
 	size      int
 	mean, std [3]float32
-
-	columns, rows []tap
-	stretched     [][]float32 // [size] rows of [size*3], resized along x; made when a row is first needed
-	have          []int       // the view whose row stretched holds
-	view          int
-	planes        []float32 // [3, size, size], values 0 to 255
+	resampler *kernel.Resampler
+	colors    kernel.ColorMap
 }
 
 func newViewer(options ViewOptions, size int, mean, std [3]float32) *viewer {
-	v := &viewer{
-		options: options, size: size, mean: mean, std: std,
-		columns: make([]tap, size), rows: make([]tap, size),
-		stretched: make([][]float32, size), have: make([]int, size),
-		planes: make([]float32, 3*size*size),
-	}
-	memory := make([]float32, 3*size*size)
-	for y := range v.stretched {
-		v.stretched[y] = memory[3*size*y : 3*size*(y+1)]
-	}
-	return v
+	return &viewer{options: options, size: size, mean: mean, std: std, resampler: kernel.NewResampler(size)}
 }
 
 // plain writes the normalised image itself.
 func (v *viewer) plain(pix []uint8, dst []float32) {
-	n := v.size * v.size
-	var scale, shift [3]float32
-	for c := range 3 {
-		scale[c] = 1 / (255 * v.std[c])
-		shift[c] = -v.mean[c] / v.std[c]
-	}
-	r, g, b := dst[:n], dst[n:2*n], dst[2*n:3*n]
-	pix = pix[:3*n]
-	for i := range r {
-		r[i] = float32(pix[3*i])*scale[0] + shift[0]
-		g[i] = float32(pix[3*i+1])*scale[1] + shift[1]
-		b[i] = float32(pix[3*i+2])*scale[2] + shift[2]
-	}
+	size := float64(v.size)
+	v.resampler.Columns(0, size, false)
+	v.resampler.Rows(0, size)
+	v.resampler.Stretch(pix)
+	v.resampler.Paint(v.normalised(&unchanged), dst)
 }
 
 // random writes a view drawn with r.
 func (v *viewer) random(pix []uint8, dst []float32, r rng) {
-	o := &v.options
 	x, y, w, h := v.crop(&r)
-	flip := o.Flip > 0 && r.float() < o.Flip
-	identity := w == float64(v.size) && h == float64(v.size) && x == 0 && y == 0
-	if identity && !flip {
-		v.load(pix)
-	} else {
-		axis(v.columns, x, w, v.size, 3, flip)
-		axis(v.rows, y, h, v.size, 1, false)
-		v.resample(pix)
-	}
-	v.color(dst, &r)
+	flip := v.options.Flip > 0 && r.float() < v.options.Flip
+	v.resampler.Columns(x, w, flip)
+	v.resampler.Rows(y, h)
+	mean := v.resampler.Stretch(pix)
+	change := v.options.color(mean, &r)
+	v.resampler.Paint(v.normalised(&change), dst)
 }
 
 // crop draws the window, in pixels.
@@ -163,133 +132,43 @@ func (v *viewer) crop(r *rng) (x, y, w, h float64) {
 	return 0, 0, size, size
 }
 
-// axis fills taps with the bilinear samples of a window of the given length along one axis of size pixels that lie
-// stride bytes apart, mirrored at the borders.
-func axis(taps []tap, start, length float64, size, stride int, flip bool) {
-	n := len(taps)
-	scale := length / float64(n)
-	last := size - 1
-	for i := range taps {
-		at := start + (float64(i)+0.5)*scale - 0.5
-		base := math.Floor(at)
-		a, b := mirror(int(base), last), mirror(int(base)+1, last)
-		k := i
-		if flip {
-			k = n - 1 - i
-		}
-		taps[k] = tap{a: int32(a * stride), b: int32(b * stride), weight: float32(at - base)}
-	}
-}
-
-// mirror reflects a position at 0 and last, the border pixel counted twice: -1 -> 0, last+1 -> last.
-func mirror(i, last int) int {
-	for i < 0 || i > last {
-		if i < 0 {
-			i = -1 - i
-		} else {
-			i = 2*last + 1 - i
-		}
-	}
-	return i
-}
-
-// load fills planes with the image's own values.
-func (v *viewer) load(pix []uint8) {
-	n := v.size * v.size
-	r, g, b := v.planes[:n], v.planes[n:2*n], v.planes[2*n:3*n]
-	pix = pix[:3*n]
-	for i := range r {
-		r[i] = float32(pix[3*i])
-		g[i] = float32(pix[3*i+1])
-		b[i] = float32(pix[3*i+2])
-	}
-}
-
-// stretch returns row y of the image resized along x, [size, 3].
-func (v *viewer) stretch(pix []uint8, y int32) []float32 {
-	out := v.stretched[y]
-	if v.have[y] == v.view {
-		return out
-	}
-	v.have[y] = v.view
-	row := pix[3*v.size*int(y):][:3*v.size]
-	for i, t := range v.columns {
-		a, b := row[t.a:t.a+3:t.a+3], row[t.b:t.b+3:t.b+3]
-		o := out[3*i : 3*i+3 : 3*i+3]
-		a0, a1, a2 := float32(a[0]), float32(a[1]), float32(a[2])
-		o[0] = a0 + (float32(b[0])-a0)*t.weight
-		o[1] = a1 + (float32(b[1])-a1)*t.weight
-		o[2] = a2 + (float32(b[2])-a2)*t.weight
-	}
-	return out
-}
-
-// resample fills planes with the window that columns and rows describe.
-func (v *viewer) resample(pix []uint8) {
-	v.view++
-	n, size := v.size*v.size, v.size
-	for y, t := range v.rows {
-		upper, lower := v.stretch(pix, t.a), v.stretch(pix, t.b)
-		upper, lower = upper[:3*size], lower[:3*size]
-		r := v.planes[y*size:][:size]
-		g := v.planes[n+y*size:][:size]
-		b := v.planes[2*n+y*size:][:size]
-		for x := range r {
-			u, l := upper[3*x:3*x+3:3*x+3], lower[3*x:3*x+3:3*x+3]
-			r[x] = u[0] + (l[0]-u[0])*t.weight
-			g[x] = u[1] + (l[1]-u[1])*t.weight
-			b[x] = u[2] + (l[2]-u[2])*t.weight
-		}
-	}
-}
-
 // affine is a change of colours, out = m*(r, g, b) + t, on values 0 to 255.
 type affine struct {
 	m [3][3]float64
-	t [3]float64
+	t float64 // the same for all channels
 }
 
-func (a affine) after(first affine) affine {
-	var out affine
-	for i := range 3 {
-		out.t[i] = a.t[i]
+var unchanged = affine{m: [3][3]float64{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}}
+
+// normalised is the change followed by clamping to 0 to 255 and normalisation; it is valid until the next call.
+func (v *viewer) normalised(a *affine) *kernel.ColorMap {
+	m := &v.colors
+	for c := range 3 {
+		std := float64(v.std[c])
+		scale, shift := 1/(255*std), -float64(v.mean[c])/std
 		for k := range 3 {
-			out.t[i] += a.m[i][k] * first.t[k]
-			for j := range 3 {
-				out.m[i][j] += a.m[i][k] * first.m[k][j]
-			}
+			m.Matrix[c][k] = float32(a.m[c][k] * scale)
 		}
+		m.Shift[c] = float32(a.t*scale + shift)
+		m.Low[c], m.High[c] = float32(shift), float32(255*scale+shift)
 	}
-	return out
+	return m
 }
 
-func scaling(factor, shift float64) affine {
-	return affine{m: [3][3]float64{{factor, 0, 0}, {0, factor, 0}, {0, 0, factor}}, t: [3]float64{shift, shift, shift}}
-}
-
-// saturation moves each pixel away from its luma (factor above 1) or towards it; 0 leaves grey.
-func saturation(factor float64) affine {
-	luma := [3]float64{lumaR, lumaG, lumaB}
-	var out affine
+// A turn of the colour circle by an angle is hueStill + cos(angle)*hueCos + sin(angle)*hueSin: RGB to YIQ, a turn of I
+// and Q, and back, with the inverse of the first matrix.
+var hueStill, hueCos, hueSin = func() (still, cos, sin [3][3]float64) {
+	to := [3][3]float64{{lumaR, lumaG, lumaB}, {0.5959, -0.2746, -0.3213}, {0.2115, -0.5227, 0.3112}}
+	back := inverse3(to)
 	for i := range 3 {
 		for j := range 3 {
-			out.m[i][j] = (1 - factor) * luma[j]
+			still[i][j] = back[i][0] * to[0][j]
+			cos[i][j] = back[i][1]*to[1][j] + back[i][2]*to[2][j]
+			sin[i][j] = back[i][2]*to[1][j] - back[i][1]*to[2][j]
 		}
-		out.m[i][i] += factor
 	}
-	return out
-}
-
-// hueTurn turns colours about the grey axis in the YIQ space, by share of the circle.
-func hueTurn(share float64) affine {
-	sin, cos := math.Sincos(2 * math.Pi * share)
-	// YIQ from RGB, the turn of I and Q, RGB from YIQ, with the second matrix inverted exactly below.
-	to := [3][3]float64{{lumaR, lumaG, lumaB}, {0.5959, -0.2746, -0.3213}, {0.2115, -0.5227, 0.3112}}
-	turn := affine{m: [3][3]float64{{1, 0, 0}, {0, cos, -sin}, {0, sin, cos}}}
-	return affine{m: yiqInverse}.after(turn).after(affine{m: to})
-}
-
-var yiqInverse = inverse3([3][3]float64{{lumaR, lumaG, lumaB}, {0.5959, -0.2746, -0.3213}, {0.2115, -0.5227, 0.3112}})
+	return still, cos, sin
+}()
 
 func inverse3(m [3][3]float64) [3][3]float64 {
 	var out [3][3]float64
@@ -308,108 +187,52 @@ func inverse3(m [3][3]float64) [3][3]float64 {
 	return out
 }
 
-// color changes the colours of planes, clamps to 0 to 255 once at the end, and writes the normalised view.
+// color draws the change of colours of a view whose channels have these means.
 //
-// All four changes are affine maps of a pixel's colour that keep grey axis and luma apart, so they commute and one
-// matrix does them all; the contrast's pivot, the mean luma, is the only thing that depends on the pixels.
-func (v *viewer) color(dst []float32, r *rng) {
-	o := &v.options
-	n := v.size * v.size
-	change := scaling(1, 0)
+// All changes are affine maps of a pixel's colour that keep grey axis and luma apart, so they commute and one matrix
+// does them all; the contrast's pivot, the mean luma, is the only thing that depends on the pixels. With h the turn of
+// hue: brightness * contrast * (saturation*h + (1-saturation)*luma), for the luma of h is luma.
+func (o *ViewOptions) color(mean [3]float32, r *rng) affine {
+	luma := [3]float64{lumaR, lumaG, lumaB}
+	out := unchanged
+	factor := 1.0
 	if o.Brightness > 0 || o.Contrast > 0 || o.Saturation > 0 || o.Hue > 0 {
 		apply := o.ColorProbability == 0 || r.float() < o.ColorProbability
 		// Drawn in any case, so that the stream does not depend on what is applied.
 		brightness := r.between(1-o.Brightness, 1+o.Brightness)
 		contrast := r.between(1-o.Contrast, 1+o.Contrast)
-		sat := r.between(1-o.Saturation, 1+o.Saturation)
+		saturation := r.between(1-o.Saturation, 1+o.Saturation)
 		hue := r.between(-o.Hue, o.Hue)
 		if apply {
-			if o.Hue > 0 {
-				change = hueTurn(hue).after(change)
+			factor = brightness * contrast
+			sin, cos := math.Sincos(2 * math.Pi * hue)
+			for i := range 3 {
+				for j := range 3 {
+					h := out.m[i][j]
+					if o.Hue > 0 {
+						h = hueStill[i][j] + cos*hueCos[i][j] + sin*hueSin[i][j]
+					}
+					out.m[i][j] = factor * (saturation*h + (1-saturation)*luma[j])
+				}
 			}
-			change = saturation(sat).after(change)
-			change = scaling(brightness, 0).after(change)
-			if o.Contrast > 0 {
-				pivot := brightness * v.luma()
-				change = scaling(contrast, (1-contrast)*pivot).after(change)
+			var pivot float64
+			for c := range 3 {
+				pivot += luma[c] * float64(mean[c])
 			}
+			out.t = (1 - contrast) * brightness * pivot
 		}
 	}
 	if o.Gray > 0 && r.float() < o.Gray {
-		change = saturation(0).after(change)
-	}
-
-	var m [3][3]float32
-	var t, scale, shift [3]float32
-	for i := range 3 {
-		for j := range 3 {
-			m[i][j] = float32(change.m[i][j])
-		}
-		t[i] = float32(change.t[i])
-		scale[i] = 1 / (255 * v.std[i])
-		shift[i] = -v.mean[i] / v.std[i]
-	}
-	red, green, blue := v.planes[:n], v.planes[n:][:n], v.planes[2*n:][:n]
-	for c := range 3 {
-		out := dst[c*n:][:n]
-		m0, m1, m2, t0, s, d := m[c][0], m[c][1], m[c][2], t[c], scale[c], shift[c]
-		for i := range out {
-			x := m0*red[i] + m1*green[i] + m2*blue[i] + t0
-			if x < 0 {
-				x = 0
-			} else if x > 255 {
-				x = 255
+		for i := range 3 {
+			for j := range 3 {
+				out.m[i][j] = factor * luma[j]
 			}
-			out[i] = x*s + d
 		}
 	}
+	return out
 }
 
-// luma is the mean luma of planes. The sum runs in a fixed order.
-func (v *viewer) luma() float64 {
-	n := v.size * v.size
-	var sum [3]float64
-	for c := range 3 {
-		var a, b, d, e float32
-		p := v.planes[c*n:][:n]
-		for len(p) >= 4 {
-			a += p[0]
-			b += p[1]
-			d += p[2]
-			e += p[3]
-			p = p[4:]
-		}
-		for _, x := range p {
-			a += x
-		}
-		sum[c] = float64(a) + float64(b) + float64(d) + float64(e)
-	}
-	return (lumaR*sum[0] + lumaG*sum[1] + lumaB*sum[2]) / float64(n)
-}
-
-// dropout zeroes values with probability p and scales the others by 1/(1-p). x may be its own source.
+// dropout zeroes values with probability p and scales the others by 1/(1-p).
 func dropout(x []float32, p float64, r rng) {
-	keep := float32(1 / (1 - p))
-	limit := uint32(p * (1 << 32))
-	i := 0
-	for ; i+1 < len(x); i += 2 {
-		bits := r.Uint64()
-		if uint32(bits) < limit {
-			x[i] = 0
-		} else {
-			x[i] *= keep
-		}
-		if uint32(bits>>32) < limit {
-			x[i+1] = 0
-		} else {
-			x[i+1] *= keep
-		}
-	}
-	if i < len(x) {
-		if uint32(r.Uint64()) < limit {
-			x[i] = 0
-		} else {
-			x[i] *= keep
-		}
-	}
+	kernel.Dropout(x, r.Uint64(), uint32(p*(1<<32)), float32(1/(1-p)))
 }

@@ -16,7 +16,7 @@ const whitenPatches = 400_000
 // whiteningFilters returns a weight [2*n, 3, kernel, kernel], n = 3*kernel*kernel, whose first n filters whiten the
 // patches of the images: each is a principal direction of patch space divided by the standard deviation along it,
 // the strongest first. The other n are their negatives, so that a ReLU after them loses nothing (the first layer of Jordan
-// 2024, arXiv 2404.00498). Images are [size, size, 3] uint8, drawn evenly from the corpus.
+// 2024, arXiv 2404.00498). The images are drawn evenly from the corpus.
 func whiteningFilters(c *corpus, rows []int32, a embedder.Architecture, kernel int, seed uint64) embedder.Tensor {
 	size := c.size
 	n := 3 * kernel * kernel

@@ -10,7 +10,7 @@ import (
 func testCorpus(m *memory, size int) *corpus {
 	c := &corpus{size: size, labels: m.labels}
 	for _, img := range m.images {
-		c.pix = append(c.pix, img.Pix...)
+		c.pix = append(c.pix, planes(img.Pix)...)
 	}
 	c.seal()
 	return c
