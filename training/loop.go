@@ -348,7 +348,7 @@ func (t *trainer) measureSteps(ctx context.Context) (int, error) {
 		if _, err := t.net.step(buffer, 1e-6); err != nil {
 			return 0, fmt.Errorf("measure the speed: %w", err)
 		}
-		p.release(buffer)
+		p.release()
 	}
 	if err := t.net.setState(start); err != nil {
 		return 0, fmt.Errorf("measure the speed: %w", err)
@@ -424,7 +424,7 @@ func (t *trainer) loop(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("step %d of %d at learning rate %.3g: %w", step+1, t.at.Steps, rate, err)
 		}
-		p.release(buffer)
+		p.release()
 		t.at.Step++
 		t.at.Meter.add(result)
 		now := t.now()

@@ -1,80 +1,139 @@
 package training
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"imgsearch/internal/kernel"
 )
 
-// pipeline fills batches ahead of the arithmetic that uses them: a bounded number of buffers, in order, on several
-// goroutines. What a buffer holds depends on its step alone.
+// pipeline fills batches ahead of the arithmetic that uses them, in a bounded number of buffers. What a buffer holds
+// depends on its step alone.
+//
+// One goroutine fills beside the arithmetic, a few rows at a time, and gives way after each piece: it lives on what the
+// arithmetic leaves, in the pauses between its parallel parts and on processors that it does not use. A batch that is
+// not full when it is wanted is finished by next, on all threads, so that nobody ever waits for a processor that is
+// busy elsewhere. It is used by one goroutine at a time.
 type pipeline struct {
-	ready, free chan []float32
-	stop        chan struct{}
-	stopped     sync.WaitGroup
+	filler       filler
+	rows, length int
+	threads      int
+	upcoming     int // the next step to begin
+	end          int
+
+	batches [batchesAhead + 1]pendingBatch
+	current int // which of batches is next
+	beside  chan *pendingBatch
+	stopped atomic.Bool
+	running sync.WaitGroup
 }
 
 // batchesAhead is how many batches wait or are being filled while one is in use.
 const batchesAhead = 2
 
-// filler writes the inputs of a step's rows. begin is called once a step from one goroutine; the row function that it
-// returns is then called for each row, by worker number, from several goroutines.
+// pieceValues is about how many values are filled without giving way: those of a few small images, some 30
+// microseconds.
+const pieceValues = 1 << 16
+
+// filler writes the inputs of a step's rows. begin is called once a step, in their order, from one goroutine; the row
+// function that it returns is then called for each row from several goroutines, those of different steps at the same
+// time. worker is below the number of workers and no two goroutines have the same at a time.
 type filler interface {
 	begin(step int) func(worker, row int, dst []float32)
 }
 
-// startPipeline fills the steps from first to before end: rows rows of length values each.
-func startPipeline(f filler, first, end, rows, length, workers int) *pipeline {
+// pendingBatch is a buffer that is being filled.
+type pendingBatch struct {
+	buffer []float32
+	fill   func(worker, row int, dst []float32)
+	next   atomic.Int64 // the piece to fill next
+	left   atomic.Int64 // how many pieces are not full yet
+	full   chan struct{}
+}
+
+// startPipeline fills the steps from first to before end: rows rows of length values each. The filler has threads+1
+// workers.
+func startPipeline(f filler, first, end, rows, length, threads int) *pipeline {
 	p := &pipeline{
-		ready: make(chan []float32, batchesAhead), // room for all, so that filling never waits here
-		free:  make(chan []float32, batchesAhead+1),
-		stop:  make(chan struct{}),
+		filler: f, rows: rows, length: length, threads: threads, upcoming: first, end: end,
+		beside: make(chan *pendingBatch, batchesAhead+1),
 	}
-	for range cap(p.free) {
-		p.free <- make([]float32, rows*length)
-	}
-	p.stopped.Go(func() {
-		defer close(p.ready)
-		for step := first; step < end; step++ {
-			var buffer []float32
-			select {
-			case buffer = <-p.free:
-			case <-p.stop:
-				return
-			}
-			fill := f.begin(step)
-			var next atomic.Int64
-			var group sync.WaitGroup
-			for worker := range min(workers, rows) {
-				group.Go(func() {
-					for {
-						row := int(next.Add(1)) - 1
-						if row >= rows {
-							return
-						}
-						fill(worker, row, buffer[row*length:(row+1)*length])
-					}
-				})
-			}
-			group.Wait()
-			select {
-			case p.ready <- buffer:
-			case <-p.stop:
-				return
+	p.running.Go(func() {
+		for b := range p.beside {
+			for !p.stopped.Load() && p.piece(b, p.threads) {
+				runtime.Gosched()
 			}
 		}
 	})
+	for i := range p.batches {
+		b := &p.batches[i]
+		b.buffer, b.full = make([]float32, rows*length), make(chan struct{}, 1)
+		p.begin(b)
+	}
 	return p
 }
 
-// next returns the following step's batch, to be given back by release. It must not be called after the last one.
-func (p *pipeline) next() []float32 { return <-p.ready }
+// rowsPerPiece is at least 1.
+func (p *pipeline) rowsPerPiece() int { return max(1, pieceValues/p.length) }
 
-func (p *pipeline) release(buffer []float32) { p.free <- buffer }
+func (p *pipeline) pieces() int { return (p.rows + p.rowsPerPiece() - 1) / p.rowsPerPiece() }
+
+// begin hands a buffer over to be filled for the upcoming step, if there is one.
+func (p *pipeline) begin(b *pendingBatch) {
+	if p.upcoming == p.end {
+		return
+	}
+	b.fill = p.filler.begin(p.upcoming)
+	p.upcoming++
+	b.left.Store(int64(p.pieces()))
+	b.next.Store(0)
+	select {
+	case p.beside <- b:
+	default: // so far behind that next will fill it
+	}
+}
+
+// piece fills the next piece of a batch, and tells whether there was one left.
+func (p *pipeline) piece(b *pendingBatch, worker int) bool {
+	i := int(b.next.Add(1)) - 1
+	if i >= p.pieces() {
+		return false
+	}
+	for row := i * p.rowsPerPiece(); row < min(p.rows, (i+1)*p.rowsPerPiece()); row++ {
+		b.fill(worker, row, b.buffer[row*p.length:(row+1)*p.length])
+	}
+	if b.left.Add(-1) == 0 {
+		b.full <- struct{}{}
+	}
+	return true
+}
+
+// next returns the following step's batch, valid until the call of release that must come before the next one. It must
+// not be called after the last step.
+func (p *pipeline) next() []float32 {
+	b := &p.batches[p.current]
+	if missing := p.pieces() - int(b.next.Load()); missing > 0 {
+		kernel.Parallel(p.threads, min(p.threads, missing), func(worker int) {
+			for p.piece(b, worker) {
+			}
+		})
+	}
+	<-b.full
+	return b.buffer
+}
+
+// release gives back what next returned.
+func (p *pipeline) release() {
+	p.begin(&p.batches[p.current])
+	p.current = (p.current + 1) % len(p.batches)
+}
 
 // close ends the filling and waits for it.
 func (p *pipeline) close() {
-	close(p.stop)
-	p.stopped.Wait()
+	p.stopped.Store(true)
+	close(p.beside)
+	p.running.Wait()
 }
 
 // batches is the filler of training: all anchors, then all positives, then, with three rows a group, all negatives.
@@ -84,15 +143,15 @@ type batches struct {
 	sampler  *sampler
 	views    ViewOptions
 	seed     uint64
-	perGroup int // rows a group: 2 or 3
-	viewers  []*viewer
+	perGroup int       // rows a group: 2 or 3
+	viewers  []*viewer // one for each worker
 }
 
 func newBatches(c *corpus, rows []int32, o Options, batch, perGroup int) *batches {
 	b := &batches{
 		corpus: c, rows: rows, sampler: newSampler(o.Seed, len(rows), batch), views: o.Views, seed: o.Seed, perGroup: perGroup,
 	}
-	for range o.Threads {
+	for range o.Threads + 1 {
 		b.viewers = append(b.viewers, newViewer(o.Views, c.size, o.Architecture.Mean, o.Architecture.Std))
 	}
 	return b

@@ -21,7 +21,7 @@ func newSampler(seed uint64, images, batch int) *sampler {
 // stepsPerEpoch is at least 1.
 func (s *sampler) stepsPerEpoch() int { return s.images / s.batch }
 
-// anchors returns the images of a step, [batch], valid until the next call. Not for several goroutines at once.
+// anchors returns the images of a step, [batch], not to be changed. Not for several goroutines at once.
 func (s *sampler) anchors(step int) []int32 {
 	per := s.stepsPerEpoch()
 	if epoch := step / per; epoch != s.epoch {
