@@ -50,7 +50,7 @@ func (e *Encoder) embed(ctx context.Context, count, threads int, input func(w *w
 		return out, nil
 	}
 	threads = min(kernel.Threads(threads), count)
-	block := min(e.net.flatBlock, (count+threads-1)/threads)
+	block := min(e.net.block(), (count+threads-1)/threads)
 	// Blocks are handed out one after the other: images may take different times, their sizes differ.
 	var next atomic.Int64
 	kernel.Parallel(threads, threads, func(int) {

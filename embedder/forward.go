@@ -8,14 +8,30 @@ import (
 
 // worker is the memory that one goroutine needs to run a net. It is used by one goroutine at a time.
 type worker struct {
-	net   *net
-	input []float32   // one image as the net takes it
-	rows  []float32   // what the spatial ops make of flatBlock images
-	free  [][]float32 // buffers of net.bufferLen values
+	net    *net
+	input  []float32   // one image as the net takes it
+	inputs [][]float32 // of each segment: block*inLen values
+	free   [][]float32 // buffers of bufferLen values
 }
 
 func newWorker(n *net) *worker {
-	return &worker{net: n, input: make([]float32, 3*n.inputPixels), rows: make([]float32, n.flatBlock*n.flatLen)}
+	w := &worker{net: n, input: make([]float32, 3*n.inputPixels)}
+	for _, s := range n.segments {
+		w.inputs = append(w.inputs, make([]float32, s.block*s.inLen))
+	}
+	return w
+}
+
+// block returns the most images that [worker.embed] takes.
+func (n *net) block() int { return n.segments[len(n.segments)-1].block }
+
+// bufferLen returns the number of values of the largest activation of all segments.
+func (n *net) bufferLen() int {
+	most := 0
+	for _, s := range n.segments {
+		most = max(most, s.bufferLen)
+	}
+	return most
 }
 
 func (w *worker) get() []float32 {
@@ -24,31 +40,36 @@ func (w *worker) get() []float32 {
 		w.free = w.free[:last]
 		return b
 	}
-	return make([]float32, w.net.bufferLen)
+	return make([]float32, w.net.bufferLen())
 }
 
-func (w *worker) put(b []float32) { w.free = append(w.free, b[:w.net.bufferLen]) }
+func (w *worker) put(b []float32) { w.free = append(w.free, b[:cap(b)]) }
 
-// embed computes the embeddings of count images, at most net.flatBlock, into out [count, dim]. input(i) returns image i
+// embed computes the embeddings of count images, at most net.block, into out [count, dim]. input(i) returns image i
 // normalised; what it returned is not used any more when it is called again. All kernels compute each image, or row, in
 // the same way whatever lies beside it, so an embedding depends on its image alone.
 func (w *worker) embed(count int, input func(i int) []float32, out []float32) {
-	n := w.net
-	for from := 0; from < count; from += n.spatialBlock {
-		images := min(n.spatialBlock, count-from)
-		x := w.get()
-		size := memoryLen(Shape{C: 3, H: 1, W: n.inputPixels})
-		for i := range images {
-			kernel.Block(1, 3, n.inputPixels, input(from+i), x[i*size:])
+	w.segment(len(w.net.segments)-1, 0, count, input, out)
+}
+
+// segment writes what segments 0 to k make of count images from the given one on, at most the block of segment k, to out.
+func (w *worker) segment(k, first, count int, input func(i int) []float32, out []float32) {
+	s, x := &w.net.segments[k], w.inputs[k]
+	if k == 0 {
+		for i := range count {
+			kernel.Block(1, 3, w.net.inputPixels, input(first+i), x[i*s.inLen:])
 		}
-		x, _ = w.run(n.spatial, x, images, true)
-		copy(w.rows[from*n.flatLen:], x[:images*n.flatLen])
-		w.put(x)
+	} else {
+		before := &w.net.segments[k-1]
+		for from := 0; from < count; from += before.block {
+			n := min(before.block, count-from)
+			w.segment(k-1, first+from, n, input, x[from*s.inLen:][:n*s.inLen])
+		}
 	}
-	x, owned := w.run(n.flat, w.rows, count, false)
-	copy(out, x[:count*n.dim])
+	y, owned := w.run(s.ops, x, count, false)
+	copy(out, y[:count*s.outLen])
 	if owned {
-		w.put(x)
+		w.put(y)
 	}
 }
 

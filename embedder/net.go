@@ -3,6 +3,7 @@ package embedder
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 
 	"imgsearch/internal/kernel"
@@ -15,14 +16,19 @@ import (
 // The layers up to Flatten or GlobalMean work on activations in blocks of channels, [N, Blocks(C), H, W, BlockChannels]
 // as kernel.Block lays them out, zeros where the last block has no channel. The rest works on rows, [N, F].
 type net struct {
-	dim          int
-	inputPixels  int
-	spatial      []op // on blocked activations; the last one makes rows
-	flat         []op // on rows
-	flatLen      int  // values of a row that enters flat
-	bufferLen    int  // values of the largest activation of spatialBlock images or of flatBlock rows
-	spatialBlock int  // images that the spatial ops work on together, at most
-	flatBlock    int  // rows that the flat ops work on together, at most; a multiple of spatialBlock
+	dim         int
+	inputPixels int
+	segments    []segment
+}
+
+// segment is a run of layers that work on the same number of images at a time, at most block: so many that the
+// registers are filled and reading the weights is shared, so few that activations stay in the cache. The block of a
+// segment is a multiple of the one before's.
+type segment struct {
+	ops           []op
+	block         int
+	inLen, outLen int // values of an image's activation
+	bufferLen     int // values of the largest activation of block images
 }
 
 type opKind int
@@ -54,35 +60,61 @@ type op struct {
 	last          *op                // opResidual: the convolution after body that adds the input, or nil where the op itself does
 }
 
-// The images that are worked on together: so many that small activations fill the registers and that reading the
-// weights of a linear layer is shared, so few that activations stay in the cache.
+// The images that a segment works on together, at most, and the values that their largest activation has: rows may have
+// more, for the weights of a linear layer are large.
 const (
-	maxSpatialBlock  = 16
+	maxBlock         = 128
 	maxSpatialValues = 1 << 18
-	maxFlatBlock     = 128
 	maxFlatValues    = 1 << 20
 )
 
 func newNet(a Architecture, weights Weights) (*net, error) {
 	c := compiler{weights: weights}
-	all, out, err := c.compile("layers", a.Layers, a.InputShape())
+	ops, out, err := c.compile("layers", a.Layers, a.InputShape())
 	if err != nil {
 		return nil, err
 	}
-	n := &net{dim: out.C, inputPixels: a.InputSize * a.InputSize}
-	// Once flat, activations stay flat, so the first flat op divides the net.
-	split := slices.IndexFunc(all, func(o op) bool { return o.in.Flat() })
-	if split < 0 {
-		split = len(all)
+	return &net{dim: out.C, inputPixels: a.InputSize * a.InputSize, segments: segments(ops)}, nil
+}
+
+// segments divides ops where activations have become so small that twice as many images or more fit.
+func segments(ops []op) []segment {
+	block := func(o *op) int {
+		values := maxSpatialValues
+		if o.in.Flat() {
+			values = maxFlatValues
+		}
+		n := min(maxBlock, max(1, values/max(o.inLen, o.widest())))
+		return 1 << (bits.Len(uint(n)) - 1)
 	}
-	n.spatial, n.flat = all[:split], all[split:]
-	n.flatLen = n.spatial[split-1].outLen
-	c.spatialLen = max(c.spatialLen, memoryLen(a.InputShape()))
-	n.spatialBlock = min(maxSpatialBlock, max(1, maxSpatialValues/c.spatialLen))
-	n.flatBlock = min(maxFlatBlock, max(1, maxFlatValues/c.flatLen))
-	n.flatBlock = max(n.flatBlock/n.spatialBlock, 1) * n.spatialBlock
-	n.bufferLen = max(n.spatialBlock*c.spatialLen, n.flatBlock*c.flatLen)
-	return n, nil
+	var out []segment
+	for first := 0; first < len(ops); {
+		s := segment{block: block(&ops[first]), inLen: ops[first].inLen}
+		// What follows may be done in smaller blocks, but not in smaller ones than what comes after that.
+		end := first + 1
+		for end < len(ops) && block(&ops[end]) <= s.block {
+			end++
+		}
+		for _, o := range ops[end:] {
+			s.block = min(s.block, block(&o))
+		}
+		s.ops, s.outLen = ops[first:end], ops[end-1].outLen
+		for i := range s.ops {
+			s.bufferLen = max(s.bufferLen, s.block*max(s.ops[i].inLen, s.ops[i].widest()))
+		}
+		out = append(out, s)
+		first = end
+	}
+	return out
+}
+
+// widest returns the number of values of the largest activation that the op writes for an image.
+func (o *op) widest() int {
+	n := o.outLen
+	for i := range o.body {
+		n = max(n, o.body[i].widest())
+	}
+	return n
 }
 
 // memoryLen returns how many values of memory an activation takes.
@@ -96,11 +128,9 @@ func memoryLen(s Shape) int {
 // blocked rounds a number of channels up to whole blocks.
 func blocked(channels int) int { return kernel.Blocks(channels) * kernel.BlockChannels }
 
-// compiler turns layers into ops and notes the sizes that they need.
+// compiler turns layers into ops.
 type compiler struct {
-	weights    Weights
-	spatialLen int
-	flatLen    int
+	weights Weights
 }
 
 // compile returns the ops of the layers and the shape that they leave. The architecture and weights are valid.
@@ -187,11 +217,6 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 		for o.kind != opL2Norm && i+1 < len(layers) && layers[i+1].Kind == ReLU {
 			i++
 			o.relu = true
-		}
-		if out.Flat() {
-			c.flatLen = max(c.flatLen, o.outLen)
-		} else {
-			c.spatialLen = max(c.spatialLen, o.outLen)
 		}
 		ops = append(ops, o)
 		in = out

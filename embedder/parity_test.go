@@ -188,10 +188,9 @@ func runLayers(t *testing.T, e *Encoder, count int, input []float32) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorker(&net{bufferLen: 16 * max(c.spatialLen, c.flatLen, len(input))})
-	x := w.get()
-	kernel.Block(1, 3, a.InputSize*a.InputSize, input, x)
-	x, _ = w.run(ops, x, 1, true)
+	w := newWorker(&net{inputPixels: a.InputSize * a.InputSize, segments: segments(ops)})
+	x := make([]float32, memoryLen(out))
+	w.embed(1, func(int) []float32 { return input }, x)
 	if out.Flat() {
 		return x[:out.Len()]
 	}

@@ -56,7 +56,8 @@ type network = netOf[float32]
 type netOf[T kernel.Float] struct {
 	config     networkConfig
 	graph      *graph[T]
-	input      *variable[T] // N blocked images
+	input      *variable[T] // N blocked images, or what the front makes of them
+	front      *front       // nil where the first layer is trained
 	embeddings *variable[T] // [N, dim]
 	loss       *variable[T]
 	parameters []*parameter[T] // all, in a fixed order
@@ -146,11 +147,9 @@ func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuild
 	if err != nil {
 		return nil, err
 	}
-	size := c.Architecture.InputSize
 	g := newGraph[T](c.Threads)
 	n := &netOf[T]{config: c, graph: g, batch: batch}
 	n.config.Weights = nil
-	n.input = g.leaf("input", false, imageShape(batch, 3, size, size)...)
 	b := &netBuilder[T]{net: n, byName: map[string]*parameter[T]{}, fixed: fixed}
 	for _, p := range append(slices.Clip(parameters), headParameters...) {
 		t, ok := c.Weights[p.Name]
@@ -169,19 +168,23 @@ func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuild
 		b.byName[p.Name] = q
 		n.parameters = append(n.parameters, q)
 	}
-	b.channels = 3
-	if n.embeddings, err = b.layers("layers", c.Architecture.Layers, n.input); err != nil {
+	x, first, err := b.begin()
+	if err != nil {
+		return nil, err
+	}
+	if n.embeddings, err = b.layers("layers", c.Architecture.Layers, first, x); err != nil {
 		return nil, err
 	}
 	n.embeddings.root().keep = true
-	b.lossInput, err = b.layers("head", head, n.embeddings)
+	b.lossInput, err = b.layers("head", head, 0, n.embeddings)
 	return b, err
 }
 
-// layers adds layers to the graph and returns what they make of x. A ReLU is fused into the layer before it.
-func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, x *variable[T]) (*variable[T], error) {
+// layers adds layers to the graph, from the given one on, and returns what they make of x. A ReLU is fused into the layer
+// before it.
+func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, first int, x *variable[T]) (*variable[T], error) {
 	g := b.net.graph
-	for i := 0; i < len(layers); i++ {
+	for i := first; i < len(layers); i++ {
 		l := layers[i]
 		name := fmt.Sprintf("%s.%d", prefix, i)
 		relu := false
@@ -223,7 +226,7 @@ func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, x *variab
 			if body, err = r.fork(x); err != nil {
 				break
 			}
-			if body, err = b.layers(name+".body", l.Body, body); err != nil {
+			if body, err = b.layers(name+".body", l.Body, 0, body); err != nil {
 				break
 			}
 			x, err = r.join(body, x, relu)
@@ -299,10 +302,13 @@ func (n *netOf[T]) inputLen() int {
 	return n.batch * 3 * n.config.Architecture.InputSize * n.config.Architecture.InputSize
 }
 
-// setInput copies normalised images [N, 3, S, S] to where the graph wants them.
+// setInput takes normalised images [N, 3, S, S] to where the graph wants them.
 func (n *netOf[T]) setInput(images []T) error {
 	if len(images) != n.inputLen() {
 		return fmt.Errorf("training step: input of %d values: must be %d", len(images), n.inputLen())
+	}
+	if n.front != nil {
+		return n.front.run(n.batch, any(images).([]float32), any(n.input.data).([]float32))
 	}
 	size, blocked := len(images)/n.batch, n.input.len()/n.batch
 	kernel.Parallel(n.graph.threads, n.batch, func(i int) {
@@ -419,6 +425,9 @@ func (n *netOf[T]) setState(state embedder.Weights) error {
 		for i, v := range r.from {
 			r.to[i] = T(v)
 		}
+	}
+	if n.front != nil {
+		n.front.forget()
 	}
 	return nil
 }
