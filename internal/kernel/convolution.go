@@ -1,5 +1,26 @@
 package kernel
 
+// ConvShape is the shape of a two-dimensional convolution (cross-correlation, as is usual in nets) with a square
+// window, on images of [In, H, W].
+type ConvShape struct {
+	In, Out  int // channels
+	H, W     int // pixels of the input
+	Kernel   int // side of the window, 1 to 64
+	Stride   int // step of the window, at least 1
+	Pad      int // zero rows and columns on each side
+	Dilation int // distance between the taps of the window, at least 1
+}
+
+// ConvEpilogue is what [Conv.Forward] does to its sums before it writes them.
+type ConvEpilogue struct {
+	// Bias is added to each channel where it is not nil: [Blocks(Out)*BlockChannels], zeros where a block has no channel.
+	Bias []float32
+	// Add adds what the output holds already, which is otherwise overwritten: the other branch of a residual layer.
+	Add bool
+	// ReLU replaces values below zero by zero, after all else. NaN stays.
+	ReLU bool
+}
+
 // Convolution is what [Conv] and [Winograd] have in common. Weights are packed once and used for many images.
 type Convolution interface {
 	// Shape returns the shape that the convolution was made for, OutputSize the height and width of the output.
