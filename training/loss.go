@@ -155,26 +155,40 @@ func (s *scorer[T]) score(embeddings []T) scores {
 // positiveOf returns the other view of an image.
 func (s *scorer[T]) positiveOf(i int) int { return (i + s.groups) % (2 * s.groups) }
 
-// measure fills s.distances and what the anchors tell of them, the loss apart.
-func (s *scorer[T]) measure(embeddings []T) {
+// measure fills s.distances and what the anchors tell of them. score, which may be nil, is then called with each anchor
+// and its row of distances; it returns its loss and how many triplets it picked.
+func (s *scorer[T]) measure(embeddings []T, score func(worker, i int, distances []T) (loss float64, picked int)) {
 	n := 2 * s.groups
-	pairDistances(s.threads, embeddings, s.dim, s.distances)
-	margin := s.options.Margin
-	kernel.Parallel(s.threads, n, func(i int) {
-		p := s.positiveOf(i)
-		row := s.distances[i*n:][:n]
-		a := anchorScores{positive: float64(row[p])}
-		for j, d := range row {
-			if j == i || j == p {
-				continue
-			}
-			a.negative += float64(d)
-			if float64(row[p])-float64(d)+margin > 0 {
-				a.active++
+	kernel.ParallelRanges(s.threads, n, func(worker, from, to int) {
+		for i := from; i < to; i++ {
+			row := s.distances[i*n:][:n]
+			rowDistances(embeddings, s.dim, i, row)
+			s.each[i] = s.observe(i, row)
+			if score != nil {
+				s.each[i].loss, s.each[i].picked = score(worker, i, row)
 			}
 		}
-		s.each[i] = a
 	})
+}
+
+// observe returns what an anchor's distances tell, the loss apart.
+func (s *scorer[T]) observe(i int, row []T) anchorScores {
+	p := s.positiveOf(i)
+	own, positive := row[i], row[p]
+	a := anchorScores{positive: float64(positive)}
+	row[i], row[p] = 0, 0
+	a.negative = float64(kernel.Sum(row))
+	// A triplet is active where its negative is below the positive plus the margin: of values of type T, those that are
+	// below the next one of these.
+	exact := float64(positive) + s.options.Margin
+	bound := T(exact)
+	if float64(bound) < exact {
+		bound = T(math.Nextafter32(float32(bound), float32(math.Inf(1))))
+	}
+	row[i], row[p] = T(math.Inf(1)), T(math.Inf(1))
+	a.active = kernel.CountBelow(row, bound)
+	row[i], row[p] = own, positive
+	return a
 }
 
 // summary adds up what the anchors tell.
@@ -227,7 +241,7 @@ func allZero[T kernel.Float](x []T) bool {
 
 // pull is LossMSE and LossL1.
 func (s *scorer[T]) pull(e []T) scores {
-	s.measure(e)
+	s.measure(e, nil)
 	half := s.groups * s.dim
 	count := float64(half)
 	var total float64

@@ -18,24 +18,22 @@ func distance[T kernel.Float](a, b []T) float64 {
 	return math.Sqrt(total)
 }
 
-// pairDistances fills out [n, n] with the distances between the rows of e [n, dim].
-func pairDistances[T kernel.Float](threads int, e []T, dim int, out []T) {
-	n := len(e) / dim
-	kernel.Parallel(threads, n, func(i int) {
-		row := out[i*n:][:n]
-		q := e[i*dim:][:dim]
-		if e32, ok := any(e).([]float32); ok {
-			kernel.SquaredL2Rows(any(q).([]float32), e32, any(row).([]float32))
-			for j, v := range row {
-				row[j] = T(math.Sqrt(float64(v)))
-			}
-			return
-		}
-		for j := range row {
-			row[j] = T(distance(q, e[j*dim:][:dim]))
-		}
-	})
+// rowDistances fills out with the distances of row i of e [n, dim] to all rows.
+func rowDistances[T kernel.Float](e []T, dim, i int, out []T) {
+	q := e[i*dim:][:dim]
+	if e32, ok := any(e).([]float32); ok {
+		kernel.SquaredL2Rows(any(q).([]float32), e32, any(out).([]float32))
+		kernel.Sqrt(out)
+		return
+	}
+	for j := range out {
+		out[j] = T(distance(q, e[j*dim:][:dim]))
+	}
 }
+
+// symmetryTile is the side of the squares that two threads never work on together in distanceGradient: a square and its
+// mirror image fit a first-level cache.
+const symmetryTile = 64
 
 // distanceGradient sets gradient [n, dim] to scale times the derivative of the sum of weights[i, j] * d(i, j) by the
 // embeddings e, given their distances. It overwrites weights.
@@ -44,22 +42,25 @@ func distanceGradient[T kernel.Float](threads int, e []T, dim int, distances, we
 	// weights becomes the symmetric matrix (w + w^T) / d; the gradient of row i is then the sum over j of that times
 	// (e_i - e_j).
 	kernel.Parallel(threads, n, func(i int) {
-		for j := range i {
-			var v T
-			if d := float64(distances[i*n+j]); d != 0 {
-				v = T(scale * (float64(weights[i*n+j]) + float64(weights[j*n+i])) / d)
-			}
-			weights[i*n+j] = v
-		}
-		weights[i*n+i] = 0
+		row := weights[i*n:][:n]
+		kernel.Quotients(row, distances[i*n:][:n], T(scale))
+		row[i] = 0
 	})
-	kernel.Parallel(threads, n, func(j int) {
-		for i := range j {
-			weights[i*n+j] = weights[j*n+i]
+	tiles := (n + symmetryTile - 1) / symmetryTile
+	kernel.Parallel(threads, tiles*tiles, func(tile int) {
+		top, left := tile/tiles*symmetryTile, tile%tiles*symmetryTile
+		if top < left {
+			return // done with its mirror image
+		}
+		for i := top; i < min(top+symmetryTile, n); i++ {
+			for j := left; j < min(left+symmetryTile, i); j++ {
+				v := weights[i*n+j] + weights[j*n+i]
+				weights[i*n+j], weights[j*n+i] = v, v
+			}
 		}
 	})
 	kernel.GemmParallel(threads, false, false, n, dim, n, -1, weights, n, e, dim, 0, gradient, dim)
-	for i := range n {
+	kernel.Parallel(threads, n, func(i int) {
 		kernel.Axpy(kernel.Sum(weights[i*n:][:n]), e[i*dim:][:dim], gradient[i*dim:][:dim])
-	}
+	})
 }

@@ -290,3 +290,25 @@ func TestLossOptions(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkScore(b *testing.B) {
+	const groups, dim = 512, 64
+	rng := rand.New(rand.NewPCG(1, 2))
+	e := make([]float32, 2*groups*dim)
+	for i := range groups * dim {
+		e[i] = float32(rng.NormFloat64() / 8)
+		e[groups*dim+i] = e[i] + float32(rng.NormFloat64()/16)
+	}
+	for _, o := range allLosses() {
+		if o.rows() != 2 {
+			continue
+		}
+		b.Run(fmt.Sprintf("%s-%s", o.Loss, o.Miner), func(b *testing.B) {
+			s := newScorer[float32](o, groups, dim, 1)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.score(e)
+			}
+		})
+	}
+}

@@ -45,20 +45,15 @@ func (s *scorer[T]) explicitTriplets(e []T) scores {
 
 // batchTriplets is LossTriplet with negatives from the batch, and LossSmoothTriplet.
 func (s *scorer[T]) batchTriplets(e []T) scores {
-	s.measure(e)
 	n := 2 * s.groups
-	kernel.ParallelRanges(s.threads, n, func(worker, from, to int) {
-		for i := from; i < to; i++ {
-			d, w := s.distances[i*n:][:n], s.weights[i*n:][:n]
-			clear(w)
-			p := s.positiveOf(i)
-			if s.options.Loss == LossSmoothTriplet {
-				s.each[i].loss = smoothTriplet(d, w, i, p, s.options.Temperature)
-				continue
-			}
-			s.picked[worker] = negatives(s.options.Miner, d, i, p, s.picked[worker][:0])
-			s.each[i].loss, s.each[i].picked = tripletMargin(d, w, p, s.picked[worker], s.options.Margin)
+	s.measure(e, func(worker, i int, d []T) (float64, int) {
+		w, p := s.weights[i*n:][:n], s.positiveOf(i)
+		if s.options.Loss == LossSmoothTriplet {
+			return smoothTriplet(d, w, i, p, s.options.Temperature), 0
 		}
+		clear(w)
+		s.picked[worker] = negatives(s.options.Miner, d, i, p, s.picked[worker][:0])
+		return tripletMargin(d, w, p, s.picked[worker], s.options.Margin)
 	})
 	out := s.summary()
 	count := n
@@ -95,27 +90,15 @@ func tripletMargin[T kernel.Float](d, w []T, positive int, negatives []int32, ma
 // smoothTriplet returns log(1 + sum of exp((d(a,p) - d(a,n)) / temperature)) over the negatives of an anchor, and sets w
 // to its derivative by the anchor's distances d.
 func smoothTriplet[T kernel.Float](d, w []T, anchor, positive int, temperature float64) float64 {
-	dp := float64(d[positive])
-	most := 0.0 // the exponent of the 1
-	for j, v := range d {
-		if j != anchor && j != positive {
-			most = max(most, (dp-float64(v))/temperature)
-		}
-	}
-	total := math.Exp(-most)
-	var pull float64
-	for j, v := range d {
-		if j == anchor || j == positive {
-			continue
-		}
-		x := math.Exp((dp-float64(v))/temperature - most)
-		total += x
-		pull += x
-		w[j] = T(x)
-	}
-	for j := range w {
-		w[j] = T(-float64(w[j]) / (total * temperature))
-	}
+	own, dp := d[anchor], d[positive]
+	d[anchor], d[positive] = T(math.Inf(1)), T(math.Inf(1)) // whose exponential functions are 0
+	center, _, _ := kernel.RowRange(d, 0)
+	center = min(center, dp) // then no exponent is above 0, the one of the 1 included
+	pull := kernel.ExpSum(w, d, center, T(-1/temperature))
+	d[anchor], d[positive] = own, dp
+	most := (float64(dp) - float64(center)) / temperature
+	total := pull + math.Exp(-most)
+	kernel.Scale(T(-1/(total*temperature)), w)
 	w[positive] = T(pull / (total * temperature))
 	return most + math.Log(total)
 }

@@ -1,6 +1,11 @@
 package training
 
-import "imgsearch/internal/kernel"
+import (
+	"math"
+	"slices"
+
+	"imgsearch/internal/kernel"
+)
 
 // Miner names which triplets [LossTriplet] is taken of.
 type Miner string
@@ -22,38 +27,29 @@ const (
 func Miners() []Miner { return []Miner{MinerRandom, MinerSemiHard, MinerHard, MinerAll} }
 
 // negatives appends to out the negatives that a miner picks for one anchor: distances are the anchor's to all
-// embeddings of the batch, among them itself and its positive. Of several at the same distance it picks the first.
+// embeddings of the batch, among them itself and its positive. Of several at the same distance it picks the first, and
+// none where all are NaN.
 func negatives[T kernel.Float](m Miner, distances []T, anchor, positive int, out []int32) []int32 {
-	nearest, furthest, beyond := -1, -1, -1
-	for j, d := range distances {
-		if j == anchor || j == positive {
-			continue
+	if m == MinerAll {
+		for j := range distances {
+			if j != anchor && j != positive {
+				out = append(out, int32(j))
+			}
 		}
-		if m == MinerAll {
-			out = append(out, int32(j))
-			continue
-		}
-		if nearest < 0 || d < distances[nearest] {
-			nearest = j
-		}
-		if furthest < 0 || d > distances[furthest] {
-			furthest = j
-		}
-		if d > distances[positive] && (beyond < 0 || d < distances[beyond]) {
-			beyond = j
-		}
+		return out
 	}
-	pick := -1
-	switch m {
-	case MinerHard:
-		pick = nearest
-	case MinerSemiHard:
-		if pick = beyond; pick < 0 {
+	own, bound := distances[anchor], distances[positive]
+	nan := T(math.NaN()) // which is passed over
+	distances[anchor], distances[positive] = nan, nan
+	pick, furthest, beyond := kernel.RowRange(distances, bound)
+	if m == MinerSemiHard {
+		if pick = beyond; math.IsInf(float64(beyond), 1) {
 			pick = furthest
 		}
 	}
-	if pick >= 0 {
-		out = append(out, int32(pick))
+	if j := slices.Index(distances, pick); j >= 0 {
+		out = append(out, int32(j))
 	}
+	distances[anchor], distances[positive] = own, bound
 	return out
 }

@@ -37,5 +37,6 @@ func files() map[string][]byte {
 		"elementwise_amd64.s":    elementwiseFile(),
 		"pool_amd64.s":           poolFile(),
 		"view_amd64.s":           viewFile(),
+		"rows_amd64.s":           rowsFile(),
 	}
 }
