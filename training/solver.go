@@ -110,45 +110,33 @@ func (s *sgd[T]) Step(model []gorgonia.ValueGrad) error {
 	return nil
 }
 
-func (s *sgd[T]) update(t *sgdTask[T], g []T) {
+func (s *sgd[T]) update(t *sgdTask[T], scratch []T) {
 	p := t.parameter
-	n := t.to - t.from
-	w, v, g := p.data[t.from:t.to], p.velocity[t.from:t.to], g[:n]
+	w, v, g := p.data[t.from:t.to], p.velocity[t.from:t.to], scratch[:t.to-t.from]
 	decay := T(0)
 	if p.decays {
 		decay = T(s.weightDecay)
 	}
-	rate, momentum := T(s.rate), T(s.momentum)
-	if !s.nesterov && momentum != 0 { // g is added to v without being written anywhere else
-		kernel.Scale(momentum, v)
+	if p.factors == nil && !s.zero {
+		g = p.gradient[t.from:t.to]
+	} else {
+		clear(g)
+		s.addFactors(t, g)
+	}
+	if s.momentum == 0 { // the velocity stays out of it
 		if decay != 0 {
-			kernel.Axpy(decay, w, v)
+			kernel.Axpy(-T(s.rate)*decay, w, w)
 		}
-		s.addGradient(t, v)
-		kernel.Axpy(-rate, v, w)
+		kernel.Axpy(-T(s.rate), g, w)
 		return
 	}
-	clear(g)
-	if decay != 0 {
-		kernel.Axpy(decay, w, g)
-	}
-	s.addGradient(t, g)
-	kernel.Axpy(-rate, g, w)
-	if momentum != 0 {
-		kernel.Scale(momentum, v)
-		kernel.Add(g, v)
-		kernel.Axpy(-rate*momentum, v, w)
-	}
+	kernel.SGD(w, v, g, T(s.rate), T(s.momentum), decay, s.nesterov)
 }
 
-// addGradient adds the piece's gradient to g.
-func (s *sgd[T]) addGradient(t *sgdTask[T], g []T) {
-	if s.zero {
-		return
-	}
+// addFactors adds the piece of a gradient that is kept as factors to g.
+func (s *sgd[T]) addFactors(t *sgdTask[T], g []T) {
 	f := t.parameter.factors
-	if f == nil {
-		kernel.Add(t.parameter.gradient[t.from:t.to], g)
+	if f == nil || s.zero {
 		return
 	}
 	left, right := f.left(), f.right()
