@@ -2,7 +2,6 @@ package training
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"imgsearch/dataset"
@@ -344,17 +343,4 @@ func (o Options) heldBackCount(images int) (int, error) {
 		return 0, optionError("held back", o.HeldBack, fmt.Sprintf("at most %d, half of the images", images/2))
 	}
 	return o.HeldBack, nil
-}
-
-// stepsFor turns a budget of epochs into steps.
-func stepsFor(epochs, perEpoch int) (int, error) {
-	if float64(epochs)*float64(perEpoch) > maxSteps {
-		return 0, optionError("epochs", epochs, fmt.Sprintf("at most %d", maxSteps/perEpoch))
-	}
-	return epochs * perEpoch, nil
-}
-
-// stepsWithin returns how many steps fit in a time, at least 1.
-func stepsWithin(left, each time.Duration) int {
-	return int(math.Max(1, math.Min(maxSteps, math.Floor(left.Seconds()/math.Max(each.Seconds(), 1e-9)))))
 }

@@ -2,6 +2,7 @@ package training
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -154,4 +155,39 @@ func (s *speed) left(steps int) time.Duration {
 		return 0
 	}
 	return time.Duration(seconds * 1e9)
+}
+
+// progressEvery is the least time between two calls of OnProgress in one phase.
+const progressEvery = 200 * time.Millisecond
+
+// due says whether it is time to call OnProgress again.
+func (t *trainer) due() bool {
+	now := t.now()
+	if now.Sub(t.shown) < progressEvery {
+		return false
+	}
+	t.shown = now
+	return true
+}
+
+// report calls OnProgress: at once when the phase is new, otherwise when it is time.
+func (t *trainer) report(phase Phase) {
+	if !t.due() && t.phase == phase {
+		return
+	}
+	t.phase = phase
+	p := Progress{
+		Phase: phase, Loaded: t.corpus.len(), Images: len(t.train), Step: t.at.Step, Steps: t.at.Steps, Epoch: t.epoch(),
+		Loss: t.at.Meter.Loss.value(), Active: t.at.Meter.Active.value(), LearningRate: math.NaN(),
+		ImagesPerSecond: t.speed.imagesPerSecond(t.batch), HeldBack: t.at.HeldBack, Collapsed: t.at.Watch.Collapsed,
+		Warnings: slices.Clip(t.at.Watch.Warnings),
+	}
+	if t.at.Step > 0 {
+		p.LearningRate = t.Schedule.rate(t.peakRate, t.WarmUp, t.at.Step-1, t.at.Steps)
+	}
+	if phase != Preparing {
+		p.Elapsed = seconds(t.seconds())
+		p.Left = t.speed.left(t.at.Steps - t.at.Step)
+	}
+	t.OnProgress(p)
 }

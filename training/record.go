@@ -151,4 +151,37 @@ func (r *record) close() {
 	}
 }
 
+// openRecord starts or continues the run record, and saves the first checkpoint.
+func (t *trainer) openRecord(from *checkpoint) (err error) {
+	now := t.now()
+	t.started, t.saved, t.measured = now, now, now
+	if t.Out == "" {
+		return nil
+	}
+	if from != nil {
+		if t.record, err = continueRecord(RecordPath(t.Out), from.RecordBytes); err != nil {
+			return err
+		}
+		return t.record.add(eventLine{Kind: "resume", Time: now, Step: t.at.Step, Seconds: rounded(t.seconds())})
+	}
+	if t.record, err = createRecord(RecordPath(t.Out)); err != nil {
+		return err
+	}
+	if err := t.record.add(startLine{
+		Kind: "start", Time: now, Program: t.Program, Go: runtime.Version(), System: systemName(), CPUs: runtime.NumCPU(),
+		Threads: t.Threads, Kernel: t.at.Kernel, Options: t.at.Options, Dataset: t.Data.Name(), Finger: t.fingerprint,
+		Images: t.corpus.len(), Skipped: t.skipped, Train: len(t.train), HeldBack: len(t.back), Batch: t.batch, Peak: t.peakRate,
+		Steps: t.at.Steps, Weights: t.Architecture.ParameterCount(), FLOPs: t.Architecture.FLOPs(),
+		Mean: t.Architecture.Mean, Std: t.Architecture.Std,
+	}); err != nil {
+		return err
+	}
+	for _, text := range t.at.Watch.Warnings {
+		if err := t.warned(text); err != nil {
+			return err
+		}
+	}
+	return t.save()
+}
+
 func systemName() string { return runtime.GOOS + "/" + runtime.GOARCH }

@@ -1,0 +1,92 @@
+package training
+
+import (
+	"context"
+	"time"
+
+	"imgsearch/embedder"
+)
+
+// Run trains an encoder.
+//
+// It writes a checkpoint when training starts, every Options.CheckpointEvery, and when the context is cancelled; the
+// error is then an [InterruptedError], which wraps the context's. A run that ended in any way, be it kill -9, goes on
+// with Options.Resume and ends with the weights that it would have had. Errors wrap [ErrOptions], [ErrExists],
+// [ErrNoCheckpoint], [ErrMismatch], [ErrCheckpoint], [ErrVersion], [ErrTooFew] or [ErrDiverged] where these apply.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	return run(ctx, o, func(c networkConfig) (stepper, error) { return newNetwork(c) })
+}
+
+// trainer is a run.
+type trainer struct {
+	Options
+	asked recorded // the options, before Mean and Std are measured
+	begun time.Time
+
+	corpus      *corpus
+	fingerprint string
+	skipped     int
+	train, back []int32
+	held        *heldBackSet // nil where no images are held back
+	batch       int
+	perGroup    int // rows
+	peakRate    float64
+	equal       float64 // the loss of equal embeddings
+	normalised  bool
+
+	net    stepper
+	record *record
+
+	at       checkpoint // where the run is; its state field is filled when it is saved
+	started  time.Time  // when this part of the run's training began
+	before   float64    // seconds of training in the parts before
+	speed    speed
+	shown    time.Time // when OnProgress was last called
+	saved    time.Time
+	measured time.Time
+	phase    Phase
+}
+
+func run(ctx context.Context, o Options, makeNet func(networkConfig) (stepper, error)) (*Result, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	t := &trainer{Options: o, asked: o.record(), begun: o.now(), record: &record{}}
+	from, err := t.openOut()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.load(ctx); err != nil {
+		return nil, err
+	}
+	if from != nil {
+		if err := t.compareImages(from); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.prepare(ctx, from, makeNet); err != nil {
+		return nil, err
+	}
+	defer func() { _ = t.net.close() }()
+	if err := t.openRecord(from); err != nil {
+		return nil, err
+	}
+	defer t.record.close()
+	if err := t.loop(ctx); err != nil {
+		return nil, err
+	}
+	return t.finish(ctx)
+}
+
+// stepper is the net in training, as the loop sees it.
+type stepper interface {
+	// step makes one update from a batch and returns what came of it; ErrDiverged where the loss is no number.
+	step(input []float32, learningRate float64) (stepResult, error)
+	// weights returns a copy of the encoder's weights, running statistics included.
+	weights() embedder.Weights
+	// state returns a copy of all that decides what further steps do; setState goes back to it.
+	state() embedder.Weights
+	setState(embedder.Weights) error
+	close() error
+}

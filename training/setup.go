@@ -1,0 +1,143 @@
+package training
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+
+	"imgsearch/dataset"
+	"imgsearch/embedder"
+	"imgsearch/internal/kernel"
+)
+
+// load decodes the images and divides them.
+func (t *trainer) load(ctx context.Context) error {
+	var err error
+	problem := func(p dataset.Problem) {
+		t.skipped++
+		t.OnProblem(p)
+	}
+	loaded := func(done, total int) {
+		if t.due() {
+			t.OnProgress(Progress{Phase: Loading, Loaded: done, Images: total, Loss: math.NaN(), Active: math.NaN(),
+				LearningRate: math.NaN(), ImagesPerSecond: math.NaN()})
+		}
+	}
+	if t.corpus, err = loadCorpus(ctx, t.Data, t.Size, t.Threads, problem, loaded); err != nil {
+		return err
+	}
+	if t.fingerprint, err = dataset.Fingerprint(ctx, t.Data); err != nil {
+		return fmt.Errorf("fingerprint of %s: %w", t.Data.Name(), err)
+	}
+	images := t.corpus.len()
+	if images < fewestImages {
+		return fmt.Errorf("%w: %d in %s, %d are needed", ErrTooFew, images, t.Data.Name(), fewestImages)
+	}
+	held, err := t.heldBackCount(images)
+	if err != nil {
+		return err
+	}
+	t.train, t.back = split(t.Seed, images, held)
+	if t.TrainOnAll {
+		t.train = make([]int32, images)
+		for i := range t.train {
+			t.train[i] = int32(i)
+		}
+	}
+	if len(t.train) < fewestImages {
+		return fmt.Errorf("%w: %d in %s that are not held back, %d are needed", ErrTooFew, len(t.train), t.Data.Name(), fewestImages)
+	}
+	t.batch = min(t.Batch, len(t.train))
+	t.perGroup = t.Loss.rows()
+	t.peakRate = t.peak(t.batch)
+	t.equal = equalLoss(t.Loss, t.batch)
+	t.normalised = t.Architecture.Normalized()
+	return nil
+}
+
+// prepare makes the net, as the checkpoint has it or with first weights, and settles the number of steps.
+func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(networkConfig) (stepper, error)) error {
+	t.report(Preparing)
+	if t.Architecture.Std == [3]float32{} {
+		t.Architecture.Mean, t.Architecture.Std = t.corpus.channelStatistics(t.train)
+	}
+	if len(t.back) > 0 {
+		t.held = newHeldBackSet(t.corpus, t.back, t.Options)
+	}
+	weights := embedder.InitWeights(t.Architecture, rand.New(rand.NewPCG(t.Seed, uint64(streamWeights))))
+	if first := t.Architecture.Layers[0]; first.Init == embedder.InitWhiten && from == nil {
+		weights[t.Architecture.Parameters()[0].Name] = whiteningFilters(t.corpus, t.train, t.Architecture, first.Kernel, t.Seed)
+	}
+	head := initHeadWeights(t.Dim, t.Head, rand.New(rand.NewPCG(t.Seed, uint64(streamHead))))
+	maps.Copy(weights, head)
+	net, err := makeNet(networkConfig{
+		Architecture: t.Architecture, Head: t.Head, Weights: weights, Loss: t.Loss, Groups: t.batch, Rows: t.perGroup,
+		Threads: t.Threads, Momentum: t.Momentum, WeightDecay: t.WeightDecay, Nesterov: t.Nesterov,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the net: %w", err)
+	}
+	t.net = net
+	if err := t.settle(ctx, from); err != nil {
+		_ = net.close()
+		return err
+	}
+	return nil
+}
+
+// settle goes back to the checkpoint, or decides how many steps there will be.
+func (t *trainer) settle(ctx context.Context, from *checkpoint) error {
+	if from != nil {
+		if err := t.net.setState(from.state); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrCheckpoint, CheckpointPath(t.Out), err)
+		}
+		t.at, t.before = *from, from.Seconds
+		t.at.state = nil
+		if k := kernel.Name(); k != t.at.Kernel {
+			t.at.Watch.warn("kernel "+k, fmt.Sprintf("resumed with %s arithmetic after %s: weights will differ in the last digits "+
+				"from an uninterrupted run's", k, t.at.Kernel))
+			t.at.Kernel = k
+		}
+		return nil
+	}
+	t.at = checkpoint{Options: t.asked, Images: t.corpus.digest, Kernel: kernel.Name()}
+	t.firstWarnings()
+	var err error
+	switch {
+	case t.Steps > 0:
+		t.at.Steps = t.Steps
+	case t.Epochs > 0:
+		if t.at.Steps, err = stepsFor(t.Epochs, len(t.train)/t.batch); err != nil {
+			return err
+		}
+	default:
+		if t.at.Steps, err = t.measureSteps(ctx); err != nil {
+			return err
+		}
+		if t.at.Steps < fewSteps {
+			t.at.Watch.warn("short", fmt.Sprintf("there is time for %d steps only: give more minutes, or a smaller batch", t.at.Steps))
+		}
+	}
+	return nil
+}
+
+// fewSteps is the number of steps below which a budget of minutes is warned of.
+const fewSteps = 20
+
+// fewImages is the number of training images below which a run is warned of.
+const fewImages = 500
+
+func (t *trainer) firstWarnings() {
+	w := &t.at.Watch
+	if t.batch < t.Batch {
+		w.warn("batch", fmt.Sprintf("the batch is %d, all training images, not %d", t.batch, t.Batch))
+	}
+	if len(t.train) < fewImages {
+		w.warn("few", fmt.Sprintf("%d training images are few: the encoder will know these and may not serve for others", len(t.train)))
+	}
+	if !t.Views.changes() {
+		w.warn("views", "the views of an image are equal: there is nothing to learn")
+	}
+}
