@@ -11,8 +11,8 @@
 //   - the miner picks triplets and the loss scores them: see [LossOptions];
 //   - the solver changes the weights, at a rate that the [Schedule] gives.
 //
-// Views are made beside the arithmetic, up to two batches ahead, in the pauses that it leaves; what is missing when a
-// step wants its batch is made on all processors.
+// Views are made beside the arithmetic, one batch ahead, in the pauses that it leaves; what is missing when a step wants
+// its batch is made on all processors.
 //
 // # What is guaranteed
 //

@@ -100,6 +100,54 @@ func TestRun(t *testing.T) {
 	})
 }
 
+// TestDataIsLetGo: once the images are loaded the data set is not asked any more, and nothing refers to it.
+func TestDataIsLetGo(t *testing.T) {
+	o := miniOptions(t)
+	closed, freed := false, make(chan struct{})
+	data := &closingSet{Dataset: o.Data, closed: &closed}
+	runtime.AddCleanup(data, func(c chan struct{}) { close(c) }, freed)
+	o.Data = data
+	o.OnLoaded = func() {
+		if closed {
+			t.Error("loaded twice")
+		}
+		closed = true
+		runtime.GC()
+		select {
+		case <-freed:
+		case <-time.After(10 * time.Second):
+			t.Error("the data set is still referred to")
+		}
+	}
+	data = nil
+	if _, err := run(t.Context(), o, newFake); err != nil {
+		t.Fatal(err)
+	}
+	if !closed {
+		t.Error("not told that the images are loaded")
+	}
+}
+
+// closingSet fails when it is used after it was closed.
+type closingSet struct {
+	dataset.Dataset
+	closed *bool
+}
+
+func (c *closingSet) Read(ctx context.Context, i int) (dataset.Sample, error) {
+	if *c.closed {
+		panic("read after close")
+	}
+	return c.Dataset.Read(ctx, i)
+}
+
+func (c *closingSet) Name() string {
+	if *c.closed {
+		panic("named after close")
+	}
+	return c.Dataset.Name()
+}
+
 func TestThreadsDoNotMatter(t *testing.T) {
 	eachNet(t, func(t *testing.T, makeNet func(networkConfig) (stepper, error)) {
 		var fingerprints []string

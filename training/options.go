@@ -83,6 +83,9 @@ type Options struct {
 
 	// Program is the name and version of the program, recorded in the encoder file; "" is "imgsearch".
 	Program string
+	// OnLoaded, where it is not nil, is called from Run's goroutine once the images are loaded. Run does not use Data any
+	// more, so the caller may close it and let go of it: a data set that is held in memory then makes room for the net.
+	OnLoaded func()
 	// OnProgress, where it is not nil, is called from Run's goroutine at most five times a second, and once at the end.
 	OnProgress func(Progress)
 	// OnProblem, where it is not nil, is called from Run's goroutine for each image that cannot be read and is left out.
@@ -194,6 +197,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Program == "" {
 		o.Program = "imgsearch"
+	}
+	if o.OnLoaded == nil {
+		o.OnLoaded = func() {}
 	}
 	if o.OnProgress == nil {
 		o.OnProgress = func(Progress) {}

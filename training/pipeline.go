@@ -29,8 +29,9 @@ type pipeline struct {
 	running sync.WaitGroup
 }
 
-// batchesAhead is how many batches wait or are being filled while one is in use.
-const batchesAhead = 2
+// batchesAhead is how many batches are full or being filled while one is in use. One is enough, since what it lacks is
+// filled when it is wanted; more would cost memory.
+const batchesAhead = 1
 
 // pieceValues is about how many values are filled without giving way: those of a few small images, some 30
 // microseconds.

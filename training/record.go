@@ -169,7 +169,7 @@ func (t *trainer) openRecord(from *checkpoint) (err error) {
 	}
 	if err := t.record.add(startLine{
 		Kind: "start", Time: now, Program: t.Program, Go: runtime.Version(), System: systemName(), CPUs: runtime.NumCPU(),
-		Threads: t.Threads, Kernel: t.at.Kernel, Options: t.at.Options, Dataset: t.Data.Name(), Finger: t.fingerprint,
+		Threads: t.Threads, Kernel: t.at.Kernel, Options: t.at.Options, Dataset: t.dataset, Finger: t.fingerprint,
 		Images: t.corpus.len(), Skipped: t.skipped, Train: len(t.train), HeldBack: len(t.back), Batch: t.batch, Peak: t.peakRate,
 		Steps: t.at.Steps, Weights: t.Architecture.ParameterCount(), FLOPs: t.Architecture.FLOPs(),
 		Mean: t.Architecture.Mean, Std: t.Architecture.Std,

@@ -42,7 +42,7 @@ func (t *trainer) finish(ctx context.Context) (*Result, error) {
 	}
 	loss := t.at.Meter.Loss.value()
 	encoder, err := embedder.New(t.Architecture, t.net.weights(), embedder.Metadata{
-		Preset: t.Preset, Seed: t.Seed, Steps: t.at.Step, Dataset: t.Data.Name(), DatasetFingerprint: t.fingerprint,
+		Preset: t.Preset, Seed: t.Seed, Steps: t.at.Step, Dataset: t.dataset, DatasetFingerprint: t.fingerprint,
 		FinalLoss: loss, Created: t.now().UTC().Format(time.RFC3339), Program: t.Program,
 	})
 	if err != nil {

@@ -61,7 +61,7 @@ func abridged(texts []string) string {
 // compareImages refuses a checkpoint of other images.
 func (t *trainer) compareImages(from *checkpoint) error {
 	if from.Images != t.corpus.digest {
-		return fmt.Errorf("%w: the images of %s are not those that it was training on", ErrMismatch, t.Data.Name())
+		return fmt.Errorf("%w: the images of %s are not those that it was training on", ErrMismatch, t.dataset)
 	}
 	return nil
 }

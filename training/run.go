@@ -24,6 +24,7 @@ type trainer struct {
 	begun time.Time
 
 	corpus      *corpus
+	dataset     string // its name
 	fingerprint string
 	skipped     int
 	train, back []int32

@@ -15,6 +15,7 @@ import (
 // load decodes the images and divides them.
 func (t *trainer) load(ctx context.Context) error {
 	var err error
+	t.dataset = t.Data.Name()
 	problem := func(p dataset.Problem) {
 		t.skipped++
 		t.OnProblem(p)
@@ -29,11 +30,13 @@ func (t *trainer) load(ctx context.Context) error {
 		return err
 	}
 	if t.fingerprint, err = dataset.Fingerprint(ctx, t.Data); err != nil {
-		return fmt.Errorf("fingerprint of %s: %w", t.Data.Name(), err)
+		return fmt.Errorf("fingerprint of %s: %w", t.dataset, err)
 	}
+	t.Data = nil
+	t.OnLoaded()
 	images := t.corpus.len()
 	if images < fewestImages {
-		return fmt.Errorf("%w: %d in %s, %d are needed", ErrTooFew, images, t.Data.Name(), fewestImages)
+		return fmt.Errorf("%w: %d in %s, %d are needed", ErrTooFew, images, t.dataset, fewestImages)
 	}
 	held, err := t.heldBackCount(images)
 	if err != nil {
@@ -47,7 +50,7 @@ func (t *trainer) load(ctx context.Context) error {
 		}
 	}
 	if len(t.train) < fewestImages {
-		return fmt.Errorf("%w: %d in %s that are not held back, %d are needed", ErrTooFew, len(t.train), t.Data.Name(), fewestImages)
+		return fmt.Errorf("%w: %d in %s that are not held back, %d are needed", ErrTooFew, len(t.train), t.dataset, fewestImages)
 	}
 	t.batch = min(t.Batch, len(t.train))
 	t.perGroup = t.Loss.rows()
