@@ -15,7 +15,7 @@ const reserve = 0.03
 func (t *trainer) measureSteps(ctx context.Context) (int, error) {
 	start := t.net.state()
 	budget := time.Duration(t.Minutes * float64(time.Minute))
-	within := min(max(budget/50, 300*time.Millisecond), 15*time.Second)
+	within := min(max(budget/100, 300*time.Millisecond), 5*time.Second)
 	const warmUp = 2
 	p := t.pipeline(0, maxSteps)
 	defer p.close()

@@ -36,7 +36,9 @@ func (t *trainer) loop(ctx context.Context) error {
 		}
 		step := t.at.Step
 		rate := t.Schedule.rate(t.peakRate, t.WarmUp, step, t.at.Steps)
+		asked := t.now()
 		buffer := p.next()
+		t.spent.waiting += t.now().Sub(asked)
 		result, err := t.net.step(buffer, rate)
 		if err != nil {
 			return fmt.Errorf("step %d of %d at learning rate %.3g: %w", step+1, t.at.Steps, rate, err)
@@ -78,7 +80,7 @@ func (t *trainer) loop(ctx context.Context) error {
 }
 
 // heldBackShare is the share of the training's time, at most, that measurements on the held-back images take.
-const heldBackShare = 0.02
+const heldBackShare = 0.01
 
 // heldBackLeast and heldBackMost bound the time between two measurements.
 const (
@@ -104,6 +106,7 @@ func (t *trainer) measure(ctx context.Context) (time.Duration, error) {
 	}
 	t.at.HeldBack = h
 	t.measured = t.now()
+	t.spent.measuring += t.measured.Sub(begun)
 	err = t.record.add(heldBackLine{Kind: "held_back", HeldBack: *h, Seconds: rounded(t.seconds())})
 	return t.measured.Sub(begun), err
 }

@@ -91,6 +91,17 @@ func TestRun(t *testing.T) {
 		if k := kinds(record); k["start"] != 1 || k["step"] != 40 || k["held_back"] < 2 || k["end"] != 1 {
 			t.Errorf("run record has %v", k)
 		}
+		end := record[len(record)-1]
+		if r.Rows != 2 || record[0]["rows"] != 2.0 || r.ImagesPerSecond <= 0 || end["images_per_second"] != rounded(r.ImagesPerSecond) {
+			t.Errorf("result %v images/s of %d rows, record %v and %v", r.ImagesPerSecond, r.Rows, record[0], end)
+		}
+		spent := 0.0
+		for _, name := range []string{"waiting_seconds", "measuring_seconds", "saving_seconds"} {
+			spent += end[name].(float64)
+		}
+		if all := end["seconds"].(float64); spent <= 0 || spent > all+0.01 {
+			t.Errorf("%v of %v seconds spent besides steps", spent, all)
+		}
 		if record[0]["kind"] != "start" || record[len(record)-1]["kind"] != "end" || record[len(record)-1]["encoder_fingerprint"] != e.Fingerprint() {
 			t.Errorf("run record begins with %v and ends with %v", record[0], record[len(record)-1])
 		}

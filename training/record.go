@@ -29,6 +29,7 @@ type startLine struct {
 	Train    int        `json:"train_images"`
 	HeldBack int        `json:"held_back_images"`
 	Batch    int        `json:"batch"`
+	Rows     int        `json:"rows"` // images that go through the net for each of the batch
 	Peak     float64    `json:"peak_learning_rate"`
 	Steps    int        `json:"steps"`
 	Weights  int64      `json:"parameters"`
@@ -69,15 +70,23 @@ type eventLine struct {
 
 // endLine is the last line of a finished run.
 type endLine struct {
-	Kind        string    `json:"kind"` // "end"
-	Time        time.Time `json:"time"`
-	Step        int       `json:"step"`
-	Epoch       float64   `json:"epoch"`
-	Loss        float64   `json:"loss"`
-	HeldBack    *HeldBack `json:"held_back,omitempty"`
-	Seconds     float64   `json:"seconds"`
-	Fingerprint string    `json:"encoder_fingerprint"`
-	Warnings    []string  `json:"warnings,omitempty"`
+	Kind     string    `json:"kind"` // "end"
+	Time     time.Time `json:"time"`
+	Step     int       `json:"step"`
+	Epoch    float64   `json:"epoch"`
+	Loss     float64   `json:"loss"`
+	HeldBack *HeldBack `json:"held_back,omitempty"`
+	Seconds  float64   `json:"seconds"`
+	// ImagesPerSecond counts anchors, over all Seconds.
+	ImagesPerSecond float64 `json:"images_per_second"`
+	// Where time went since the start or the last resume. The first two were before Seconds, the others are part of them.
+	Loading     float64  `json:"loading_seconds"`
+	Preparing   float64  `json:"preparing_seconds"`
+	Waiting     float64  `json:"waiting_seconds"` // of steps for their batch
+	Measuring   float64  `json:"measuring_seconds"`
+	Saving      float64  `json:"saving_seconds"`
+	Fingerprint string   `json:"encoder_fingerprint"`
+	Warnings    []string `json:"warnings,omitempty"`
 }
 
 // record appends lines to the run record. With no file it does nothing.
@@ -170,7 +179,7 @@ func (t *trainer) openRecord(from *checkpoint) (err error) {
 	if err := t.record.add(startLine{
 		Kind: "start", Time: now, Program: t.Program, Go: runtime.Version(), System: systemName(), CPUs: runtime.NumCPU(),
 		Threads: t.Threads, Kernel: t.at.Kernel, Options: t.at.Options, Dataset: t.dataset, Finger: t.fingerprint,
-		Images: t.corpus.len(), Skipped: t.skipped, Train: len(t.train), HeldBack: len(t.back), Batch: t.batch, Peak: t.peakRate,
+		Images: t.corpus.len(), Skipped: t.skipped, Train: len(t.train), HeldBack: len(t.back), Batch: t.batch, Rows: t.perGroup, Peak: t.peakRate,
 		Steps: t.at.Steps, Weights: t.Architecture.ParameterCount(), FLOPs: t.Architecture.FLOPs(),
 		Mean: t.Architecture.Mean, Std: t.Architecture.Std,
 	}); err != nil {

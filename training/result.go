@@ -27,6 +27,10 @@ type Result struct {
 	HeldBack *HeldBack
 	// Elapsed is the time spent in training, that before a resume counted.
 	Elapsed time.Duration
+	// ImagesPerSecond counts anchors over all of Elapsed, measurements and checkpoints included. For each of them Rows
+	// images, two or three, went through the net: ImagesPerSecond*Rows compares with [StepTimes.ImagesPerSecond].
+	ImagesPerSecond float64
+	Rows            int
 	// Skipped is the number of images that could not be read.
 	Skipped int
 	// Warnings lists what there was to warn of, a collapse for instance.
@@ -50,7 +54,11 @@ func (t *trainer) finish(ctx context.Context) (*Result, error) {
 	}
 	result := &Result{
 		Encoder: encoder, Steps: t.at.Step, Epochs: t.epoch(), Images: len(t.train), Batch: t.batch, Loss: loss,
-		HeldBack: t.at.HeldBack, Elapsed: seconds(t.seconds()), Skipped: t.skipped, Warnings: slices.Clone(t.at.Watch.Warnings),
+		HeldBack: t.at.HeldBack, Elapsed: seconds(t.seconds()), Rows: t.perGroup, Skipped: t.skipped,
+		Warnings: slices.Clone(t.at.Watch.Warnings),
+	}
+	if result.Elapsed > 0 {
+		result.ImagesPerSecond = float64(t.at.Step) * float64(t.batch) / result.Elapsed.Seconds()
 	}
 	if t.Out != "" {
 		result.Path, result.Record = t.Out, RecordPath(t.Out)
@@ -60,7 +68,10 @@ func (t *trainer) finish(ctx context.Context) (*Result, error) {
 		}
 		if err := t.record.add(endLine{
 			Kind: "end", Time: t.now(), Step: t.at.Step, Epoch: t.epoch(), Loss: loss, HeldBack: t.at.HeldBack,
-			Seconds: rounded(t.seconds()), Fingerprint: encoder.Fingerprint(), Warnings: result.Warnings,
+			Seconds: rounded(result.Elapsed.Seconds()), ImagesPerSecond: rounded(result.ImagesPerSecond),
+			Loading: rounded(t.spent.loading.Seconds()), Preparing: rounded(t.spent.preparing.Seconds()),
+			Waiting: rounded(t.spent.waiting.Seconds()), Measuring: rounded(t.spent.measuring.Seconds()),
+			Saving: rounded(t.spent.saving.Seconds()), Fingerprint: encoder.Fingerprint(), Warnings: result.Warnings,
 		}); err != nil {
 			return nil, err
 		}

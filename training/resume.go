@@ -89,6 +89,7 @@ func (t *trainer) save() error {
 	if t.Out == "" {
 		return nil
 	}
+	begun := t.now()
 	length, err := t.record.sync()
 	if err != nil {
 		return err
@@ -104,5 +105,6 @@ func (t *trainer) save() error {
 		return fmt.Errorf("save checkpoint at step %d: %w", t.at.Step, err)
 	}
 	t.saved = t.now()
+	t.spent.saving += t.saved.Sub(begun)
 	return nil
 }

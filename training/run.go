@@ -46,6 +46,7 @@ type trainer struct {
 	saved    time.Time
 	measured time.Time
 	phase    Phase
+	spent    spending
 }
 
 func run(ctx context.Context, o Options, makeNet func(networkConfig) (stepper, error)) (*Result, error) {
@@ -78,6 +79,14 @@ func run(ctx context.Context, o Options, makeNet func(networkConfig) (stepper, e
 		return nil, err
 	}
 	return t.finish(ctx)
+}
+
+// spending is where the time went since the start or the last resume.
+type spending struct {
+	loading, preparing time.Duration // before the first step
+	waiting            time.Duration // of steps for their batch
+	measuring          time.Duration // on held-back images
+	saving             time.Duration // of checkpoints
 }
 
 // stepper is the net in training, as the loop sees it.

@@ -34,6 +34,7 @@ func (t *trainer) load(ctx context.Context) error {
 	}
 	t.Data = nil
 	t.OnLoaded()
+	t.spent.loading = t.now().Sub(t.begun)
 	images := t.corpus.len()
 	if images < fewestImages {
 		return fmt.Errorf("%w: %d in %s, %d are needed", ErrTooFew, images, t.dataset, fewestImages)
@@ -62,6 +63,7 @@ func (t *trainer) load(ctx context.Context) error {
 
 // prepare makes the net, as the checkpoint has it or with first weights, and settles the number of steps.
 func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(networkConfig) (stepper, error)) error {
+	begun := t.now()
 	t.report(Preparing)
 	if t.Architecture.Std == [3]float32{} {
 		t.Architecture.Mean, t.Architecture.Std = t.corpus.channelStatistics(t.train)
@@ -87,6 +89,7 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(ne
 		_ = net.close()
 		return err
 	}
+	t.spent.preparing = t.now().Sub(begun)
 	return nil
 }
 

@@ -220,8 +220,8 @@ func runTrain(ctx context.Context, s *streams, f trainFlags, changed func(string
 	pairs := []string{
 		"encoder", fmt.Sprintf("%s (%d-d, %s)", result.Path, result.Encoder.Dim(), result.Encoder.Fingerprint()[:12]),
 		"run record", result.Record,
-		"trained on", fmt.Sprintf("%s, %s of %d, %.1f epochs, %s", count(result.Images, "image"),
-			count(result.Steps, "step"), result.Batch, result.Epochs, duration(result.Elapsed)),
+		"trained on", fmt.Sprintf("%s, %s of %d, %.1f epochs, %s at %.0f images/s", count(result.Images, "image"),
+			count(result.Steps, "step"), result.Batch, result.Epochs, duration(result.Elapsed), result.ImagesPerSecond),
 		"loss", strings.TrimPrefix(lossText(result.Loss), "loss "),
 		"held back", heldBackText(result.HeldBack),
 	}
