@@ -26,8 +26,8 @@ func (c *Conv) BackwardWeights(threads, n int, x, dy, dw []float32) {
 		return
 	}
 	groups, pairs := c.convGroups(n), c.inBlocks*c.outBlocks
-	scratch, release := goScratch[float32]((groups - 1) * c.weightLen)
-	defer release()
+	scratch := borrow[float32]((groups - 1) * c.weightLen)
+	defer giveBack(scratch)
 	part := func(group int) []float32 {
 		if group == 0 {
 			return dw

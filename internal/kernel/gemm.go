@@ -83,8 +83,8 @@ const goRows, goCols = 2, 4
 // gemmGo is the plain version of Gemm; m, n, k and alpha are not zero. Both factors are copied into panels that hold
 // goRows rows or goCols columns in the order of k, zeros beyond the edge.
 func gemmGo[T Float](transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
-	scratch, release := goScratch[T](GemmBlock * (goRows*((m+goRows-1)/goRows) + goCols))
-	defer release()
+	scratch := borrow[T](GemmBlock * (goRows*((m+goRows-1)/goRows) + goCols))
+	defer giveBack(scratch)
 	panelB, panelsA := scratch[:GemmBlock*goCols], scratch[GemmBlock*goCols:]
 	for p0 := 0; p0 < k; p0 += GemmBlock {
 		kc := min(GemmBlock, k-p0)

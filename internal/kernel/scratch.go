@@ -14,18 +14,18 @@ var (
 	scratch64 scratch[float64]
 )
 
-// goScratch lends a slice of n values of any content, to be given back by calling release.
-func goScratch[T Float](n int) (s []T, release func()) {
-	var pool *scratch[T]
-	switch any(T(0)).(type) {
-	case float32:
-		pool = any(&scratch32).(*scratch[T])
-	default:
-		pool = any(&scratch64).(*scratch[T])
+func scratchOf[T Float]() *scratch[T] {
+	if s, ok := any(&scratch32).(*scratch[T]); ok {
+		return s
 	}
-	s = pool.get(n)
-	return s[:n], func() { pool.put(s) }
+	return any(&scratch64).(*scratch[T])
 }
+
+// borrow lends a slice of n values of any content, to be given back by giveBack.
+func borrow[T Float](n int) []T { return scratchOf[T]().get(n) }
+
+// giveBack takes back what borrow lent, from its first value on.
+func giveBack[T Float](s []T) { scratchOf[T]().put(s) }
 
 // get takes the smallest slice that is long enough, or else makes one in place of the largest.
 func (p *scratch[T]) get(n int) []T {
@@ -52,7 +52,7 @@ func (p *scratch[T]) get(n int) []T {
 	if cap(s) < n {
 		s = make([]T, n)
 	}
-	return s[:cap(s)]
+	return s[:n]
 }
 
 func (p *scratch[T]) put(s []T) {

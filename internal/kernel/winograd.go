@@ -188,8 +188,8 @@ func (p *winogradPlan) filterPlane() int { return planeLen(p.outBlocks * p.in * 
 // asked for.
 func (p *winogradPlan) pack(packed []float32, filter func(out, in int) []float32, turned bool) {
 	const b = BlockChannels
-	filters, release := goScratch[float32](p.in * 9 * b)
-	defer release()
+	filters := borrow[float32](p.in * 9 * b)
+	defer giveBack(filters)
 	for block := range p.outBlocks {
 		if count := min(b, p.out-block*b); count < b {
 			clear(filters)
@@ -260,8 +260,8 @@ func (p *winogradPlan) run(threads, n int, job convJob) {
 	}
 	threads = worthwhile(threads, n*p.work())
 	ParallelRanges(threads, p.chunks(n), func(_, from, to int) {
-		scratch, release := goScratch[float32](winogradPlanes*(p.sourcePlane+p.targetPlane) + p.paddedLen)
-		defer release()
+		scratch := borrow[float32](winogradPlanes*(p.sourcePlane+p.targetPlane) + p.paddedLen)
+		defer giveBack(scratch)
 		planes, products := scratch[:winogradPlanes*p.sourcePlane], scratch[winogradPlanes*p.sourcePlane:]
 		products, padded := products[:winogradPlanes*p.targetPlane], products[winogradPlanes*p.targetPlane:]
 		clear(padded)

@@ -21,8 +21,8 @@ func (c *Winograd) BackwardWeights(threads, n int, x, dy, gradient []float32) {
 	runs := (p.outBlocks + winogradPartOutputs - 1) / winogradPartOutputs
 	chunks := p.chunks(n)
 	groups := min(chunks, (winogradParts+runs-1)/runs)
-	scratch, release := goScratch[float32]((groups - 1) * p.filtersLen())
-	defer release()
+	scratch := borrow[float32]((groups - 1) * p.filtersLen())
+	defer giveBack(scratch)
 	part := func(group int) []float32 {
 		if group == 0 {
 			return gradient
@@ -32,7 +32,7 @@ func (c *Winograd) BackwardWeights(threads, n int, x, dy, gradient []float32) {
 	threads = worthwhile(threads, n*p.work())
 	ParallelRanges(threads, groups*runs, func(_, from, to int) {
 		w := newWinogradWeights(p, n, x, dy)
-		defer w.release()
+		defer giveBack(w.scratch)
 		for i := from; i < to; i++ {
 			group, run := i%groups, i/groups
 			w.block, w.blocks = run*p.outBlocks/runs, (run+1)*p.outBlocks/runs-run*p.outBlocks/runs
@@ -50,7 +50,7 @@ type winogradWeights struct {
 	n             int
 	x, dy         []float32
 	block, blocks int // of outputs
-	release       func()
+	scratch       []float32
 
 	padded, paddedGradient []float32
 	inputs, gradients      []float32 // in planes
@@ -59,12 +59,12 @@ type winogradWeights struct {
 
 func newWinogradWeights(p *winogradPlan, n int, x, dy []float32) *winogradWeights {
 	w := &winogradWeights{plan: p, n: n, x: x, dy: dy}
-	var rest []float32
+	w.scratch = borrow[float32](2*p.paddedLen + winogradPlanes*(p.sourcePlane+w.gradientPlane()+w.sumsPlane()))
+	rest := w.scratch
 	take := func(length int) (s []float32) {
 		s, rest = rest[:length:length], rest[length:]
 		return s
 	}
-	rest, w.release = goScratch[float32](2*p.paddedLen + winogradPlanes*(p.sourcePlane+w.gradientPlane()+w.sumsPlane()))
 	w.padded, w.paddedGradient = take(p.paddedLen), take(p.paddedLen)
 	w.inputs, w.gradients = take(winogradPlanes*p.sourcePlane), take(winogradPlanes*w.gradientPlane())
 	w.sums = take(winogradPlanes * w.sumsPlane())
