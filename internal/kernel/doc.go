@@ -14,10 +14,15 @@
 //
 // # Convolutions
 //
-// There are two ways to a convolution. [Im2col] and [Gemm] work on the usual layout [N, C, H, W], in float32 and
-// float64, at the price of memory for the unrolled image. [Conv] works directly on activations that keep blocks of
-// [BlockChannels] channels together ([Block], [Unblock]): nothing is copied, the sums stay in registers for the whole
-// window, taps that fall on the padding are left out, and a chain of layers stays in blocks from end to end.
+// [Im2col] and [Gemm] work on the usual layout [N, C, H, W], in float32 and float64, at the price of memory for the
+// unrolled image. The other two ways work on activations that keep blocks of [BlockChannels] channels together ([Block],
+// [Unblock]), in float32, and a chain of layers stays in blocks from end to end:
+//
+//   - [Conv] is direct, for any window, stride, padding and dilation: nothing is copied, the sums stay in registers for
+//     the whole window, taps that fall on the padding are left out.
+//   - [Winograd] serves windows of 3x3 with stride 1 and no dilation with a quarter of the multiplications.
+//
+// [NewConvolution] chooses by the shape. docs/performance.md explains both.
 //
 // # Reproducibility
 //
@@ -28,7 +33,7 @@
 //     one thread or by many. AVX-512 and AVX2 give the same bits.
 //   - [Dot], [DotRows], and likewise [SquaredL2], [SquaredL2Rows] and [SquaredL2Each], give the same bits for the same
 //     pair of vectors; AVX-512 and AVX2 give the same bits.
-//   - The methods of [Conv] document their order of summation; it depends on the shape and, for the gradient of the
+//   - [Conv] and [Winograd] document their order of summation; it depends on the shape and, for the gradient of the
 //     weights, on the number of images. AVX-512 and AVX2 give the same bits.
 //   - The methods of [Resampler] and [Dropout] work pixel by pixel; the means that [Resampler.Stretch] returns are sums in
 //     an order that depends on the window only. AVX-512 and AVX2 give the same bits; so does plain Go in [Dropout].
