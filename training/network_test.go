@@ -584,14 +584,16 @@ func TestStepAllocates(t *testing.T) {
 		}
 	}
 	const steps = 20
-	step()
+	for range 3 { // which fill pools of scratch memory
+		step()
+	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range steps {
 		step()
 	}
 	runtime.ReadMemStats(&after)
-	if got := (after.TotalAlloc - before.TotalAlloc) / steps; got > 1<<18 { // one activation of this net has twice that
+	if got := (after.TotalAlloc - before.TotalAlloc) / steps; got > 1<<15 { // what is left is the tape's, and some closures
 		t.Errorf("%d bytes allocated a step", got)
 	} else {
 		t.Logf("%d bytes allocated a step", got)
