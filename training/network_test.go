@@ -635,6 +635,7 @@ func BenchmarkStep(b *testing.B) {
 		{"seed-1-triplet", embedder.SeedArchitecture(), triplet, 1},
 		{"seed-32-triplets", embedder.SeedArchitecture(), triplet, 32},
 		{"n77-64-pairs", n77(), LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, 64},
+		{"n77-256-pairs", n77(), LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, 256},
 		{"default-256-pairs", net, preset.options.Loss, 256},
 	} {
 		for _, threads := range []int{1, 2} {

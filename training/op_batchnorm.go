@@ -33,6 +33,9 @@ type batchNorm[T kernel.Float] struct {
 	columns, columnsGrad []T
 }
 
+// streamLen is the number of values from which on a result is not expected to stay in the caches.
+const streamLen = 1 << 22
+
 // addBatchNorm adds a batch normalisation, with ReLU where asked for.
 func addBatchNorm[T kernel.Float](g *graph[T], name string, x *variable[T], scale, shift, runningMean, runningVar *parameter[T], fixed, relu bool) (*variable[T], error) {
 	b := &batchNorm[T]{
@@ -50,7 +53,7 @@ func addBatchNorm[T kernel.Float](g *graph[T], name string, x *variable[T], scal
 	b.mean, b.inverse = make([]float64, b.channels), make([]float64, b.channels)
 	b.affine = make([]kernel.LaneAffine[T], blocks)
 	for i := range b.affine {
-		b.affine[i].ReLU = relu
+		b.affine[i].ReLU, b.affine[i].Stream = relu, x.len() >= streamLen
 	}
 	o := &operation[T]{name: name, run: b.forward, diff: b.differentiate, stops: -1, overwrites: -1}
 	y, err := g.add(o, x.shape, x, scale.variable, shift.variable)

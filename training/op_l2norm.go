@@ -16,17 +16,17 @@ func addL2Norm[T kernel.Float](g *graph[T], name string, x *variable[T]) (*varia
 	var y *variable[T]
 	o := &operation[T]{name: name, stops: -1, overwrites: -1}
 	o.run = func() {
-		for i := range n {
+		kernel.Parallel(l2Threads(g.threads, n*f), n, func(i int) {
 			scale[i] = normalizeRow(y.data[i*f:][:f], x.data[i*f:][:f])
-		}
+		})
 	}
 	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
 		var dx *variable[T]
 		b := &operation[T]{name: "backward of " + name, stops: -1, overwrites: 0, backward: true}
 		b.run = func() {
-			for i := range n {
+			kernel.Parallel(l2Threads(g.threads, n*f), n, func(i int) {
 				normalizeRowBackward(dx.data[i*f:][:f], grad.data[i*f:][:f], y.data[i*f:][:f], scale[i])
-			}
+			})
 		}
 		dx, err := g.add(b, x.shape, grad, y)
 		return []*variable[T]{dx}, err
@@ -34,6 +34,9 @@ func addL2Norm[T kernel.Float](g *graph[T], name string, x *variable[T]) (*varia
 	y, err := g.add(o, x.shape, x)
 	return y, err
 }
+
+// l2Threads is how many of so many threads are worth their start for n values.
+func l2Threads(threads, n int) int { return min(threads, 1+n/(1<<14)) }
 
 // normalizeRow sets y to x divided by its length and returns what it multiplied by.
 func normalizeRow[T kernel.Float](y, x []T) T {

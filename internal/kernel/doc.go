@@ -1,5 +1,5 @@
 // Package kernel holds the arithmetic that the rest of imgsearch stands on: dot products and distances, matrix
-// products, convolutions, and a way to share work between cores. All functions work on slices that the caller owns;
+// products, convolutions, what lies between them in a net, and a way to share work between cores. All functions work on slices that the caller owns;
 // nothing here keeps a slice after it returns.
 //
 // # Code paths
@@ -24,6 +24,12 @@
 //
 // [NewConvolution] chooses by the shape. docs/performance.md explains both.
 //
+// # Between convolutions
+//
+// Batch normalisation ([LaneMoments], [LaneAffine]), pooling ([MaxPool], [GlobalMean]), [ReLU], [AddInto], rows of
+// distances ([ExpSum], [RowRange]) and the optimiser's step ([SGD]) do a few operations a value, so memory sets their
+// pace. Each makes one pass and takes in what would otherwise need another: ReLU, the mask of its gradient, weight decay.
+//
 // # Reproducibility
 //
 // No result depends on the number of threads, on the alignment of a slice or on what else the machine does.
@@ -38,6 +44,9 @@
 //   - The methods of [Resampler] and [Dropout] work pixel by pixel; the means that [Resampler.Stretch] returns are sums in
 //     an order that depends on the window only. AVX-512 and AVX2 give the same bits; so does plain Go in [Dropout].
 //   - [Axpy] and [Scale] work element by element; [Sum] has the same order in AVX-512 and AVX2.
+//   - [Axpy], [Scale] and the other functions that work element by element give the same bits in AVX-512 and AVX2;
+//     [Sum], [ExpSum], [LaneSums] and the like add up in the same order in both. What has no number counts, after a
+//     ReLU, by its sign in a gradient, on all paths.
 //   - Plain Go may differ from the other two in the last bits: they use fused multiply-adds, which Go's compiler uses
 //     on some processors (arm64) and not on others (amd64).
 package kernel

@@ -43,6 +43,9 @@ type LaneAffine[T Float] struct {
 	// Slope and Constant are the coefficients of LaneAffine.Gradient.
 	Slope, Constant [BlockChannels]T
 	ReLU            bool
+	// Stream lets the results of Apply go past the caches, where the processor can: for results that would leave them
+	// before anybody reads them, which halves the traffic with memory. Values are the same.
+	Stream bool
 }
 
 // Apply sets y, which may be x, to the image of x.

@@ -45,6 +45,12 @@ func laneScaleShift512(arg *normArgs)
 func laneScaleShift256(arg *normArgs)
 
 //go:noescape
+func laneScaleShiftStream512(arg *normArgs)
+
+//go:noescape
+func laneScaleShiftStream256(arg *normArgs)
+
+//go:noescape
 func laneGradient512(arg *normArgs)
 
 //go:noescape
@@ -95,13 +101,19 @@ func laneApply32(a *LaneAffine[float32], y, x []float32) {
 	if !a.ReLU {
 		arg.floor = float32(math.Inf(-1))
 	}
-	switch vector {
-	case vector512:
-		laneScaleShift512(&arg)
-	case vector256:
-		laneScaleShift256(&arg)
-	default:
+	const line = 64 // bytes of a line of the cache
+	stream := a.Stream && uintptr(unsafe.Pointer(arg.out))%line == 0
+	switch {
+	case vector == vectorNone:
 		a.applyGo(y, x)
+	case vector == vector512 && stream:
+		laneScaleShiftStream512(&arg)
+	case vector == vector512:
+		laneScaleShift512(&arg)
+	case stream:
+		laneScaleShiftStream256(&arg)
+	default:
+		laneScaleShift256(&arg)
 	}
 }
 

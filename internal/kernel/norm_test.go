@@ -152,6 +152,27 @@ func TestLanesNaN(t *testing.T) {
 	})
 }
 
+// TestLanesStream: the way to memory changes no value.
+func TestLanesStream(t *testing.T) {
+	forEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(15, 16))
+		for _, pixels := range []int{0, 1, 3, 4, 5, 64, 131} {
+			all := make([]float32, pixels*BlockChannels+33)
+			for offset := range 32 { // one of 16 is aligned
+				x, y, want := guarded[float32](t, rng, pixels*BlockChannels), all[offset:][:pixels*BlockChannels], make([]float32, pixels*BlockChannels)
+				a := randomAffine[float32](rng, offset%2 == 0)
+				a.Apply(want, x)
+				a.Stream = true
+				all[offset+len(y)] = canary
+				a.Apply(y, x)
+				if !slices.Equal(y, want) || all[offset+len(y)] != canary {
+					t.Fatalf("%d pixels, offset %d: other values", pixels, offset)
+				}
+			}
+		}
+	})
+}
+
 func TestWhereAbove(t *testing.T) {
 	for _, z := range []float64{1, 1e-40, math.Inf(1), 0, math.Copysign(0, -1), -1e-40, -1, math.Inf(-1)} {
 		want := 0.0
@@ -176,11 +197,18 @@ func BenchmarkLanes(b *testing.B) {
 	}
 	a := randomAffine[float32](rng, true)
 	var sums [2][BlockChannels]float64
+	// Far more than the caches hold.
+	source, target := make([]float32, 1<<24), make([]float32, 1<<24)
+	ReLU(target, source) // lets the system find the memory
+	stream := *a
+	stream.Stream = true
 	for _, c := range []struct {
 		name  string
 		moved int // activations read and written
 		call  func()
 	}{
+		{"Far", 2 * len(source) / len(x), func() { a.Apply(target, source) }},
+		{"Stream", 2 * len(source) / len(x), func() { stream.Apply(target, source) }},
 		{"Sums", 1, func() { LaneSums(x, &sums[0]) }},
 		{"Moments", 1, func() { LaneMoments(x, &a.Center, &sums) }},
 		{"Apply", 2, func() { a.Apply(y, x) }},

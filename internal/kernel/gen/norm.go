@@ -48,7 +48,8 @@ even and those with odd numbers apart, and are then added to totals in float64.`
 				f.op("VFMADD231PS", t, d, acc(1))
 			})
 		}
-		laneScaleShift(f, s)
+		laneScaleShift(f, s, false)
+		laneScaleShift(f, s, true)
 		laneGradient(f, s, false)
 		laneGradient(f, s, true)
 	}
@@ -169,12 +170,15 @@ func alongPixels(f *asm, pointers []string, unroll int, body func(offset int)) {
 	f.op("DECQ", "BX")
 	f.op("JNE", "one")
 	f.label("end")
-	f.ret()
 }
 
-// laneScaleShift writes y = max(x*factor + offset, floor).
-func laneScaleShift(f *asm, s isa) {
-	f.text(fmt.Sprintf("laneScaleShift%d", 32*s.lanes), 8, "The maximum of x*factor+offset and floor, which keeps NaN.")
+// laneScaleShift writes y = max(x*factor + offset, floor); with stream set y is aligned and goes past the caches.
+func laneScaleShift(f *asm, s isa, stream bool) {
+	name, store := "laneScaleShift", "VMOVUPS"
+	if stream {
+		name, store = "laneScaleShiftStream", "VMOVNTPS"
+	}
+	f.text(fmt.Sprintf("%s%d", name, 32*s.lanes), 8, "The maximum of x*factor+offset and floor, which keeps NaN.")
 	halves := s.halves()
 	f.op("MOVQ", "arg+0(FP)", "AX")
 	f.op("MOVQ", at(normX, "AX"), "SI")
@@ -193,9 +197,13 @@ func laneScaleShift(f *asm, s isa) {
 			f.op("VMOVUPS", s.reg(12+h), s.reg(t))
 			f.op("VFMADD231PS", at(offset+32*h, "SI"), s.reg(10+h), s.reg(t))
 			f.op("VMAXPS", s.reg(t), s.reg(15), s.reg(t))
-			f.op("VMOVUPS", s.reg(t), at(offset+32*h, "DI"))
+			f.op(store, s.reg(t), at(offset+32*h, "DI"))
 		}
 	})
+	if stream {
+		f.op("SFENCE")
+	}
+	f.ret()
 }
 
 // laneGradient writes dx = dz*factor + (x*slope + constant), with relu dz being dy where x*factor+offset is above 0 and
@@ -242,4 +250,5 @@ func laneGradient(f *asm, s isa, relu bool) {
 			f.op("VMOVUPS", s.reg(t), at(offset+32*h, "R8"))
 		}
 	})
+	f.ret()
 }
