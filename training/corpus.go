@@ -28,17 +28,6 @@ func (c *corpus) pixels(i int32) []uint8 {
 	return c.pix[int(i)*n : (int(i)+1)*n : (int(i)+1)*n]
 }
 
-// image returns a copy of image i.
-func (c *corpus) image(i int32) *dataset.Image {
-	image, pix, n := dataset.NewImage(c.size, c.size), c.pixels(i), c.size*c.size
-	for p := range n {
-		for k := range 3 {
-			image.Pix[3*p+k] = pix[k*n+p]
-		}
-	}
-	return image
-}
-
 // planes turns the pixels of an image, [size, size, 3], into planes, [3, size, size].
 func planes(pix []uint8) []uint8 {
 	out, n := make([]uint8, len(pix)), len(pix)/3

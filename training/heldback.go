@@ -22,32 +22,25 @@ func split(seed uint64, n, held int) (train, back []int32) {
 
 // heldBackSet measures encoders on the held-back images.
 type heldBackSet struct {
-	images  []*dataset.Image // the images, then a view of each
+	corpus  *corpus
+	rows    []int32 // the images' places in the corpus
 	labels  []dataset.Label
 	purity  bool
 	chance  float64
-	threads int
+	seed    uint64
+	viewers []*viewer // one for each thread
+	values  [][]float32
 }
 
 func newHeldBackSet(c *corpus, rows []int32, o Options) *heldBackSet {
-	s := &heldBackSet{threads: o.Threads, purity: c.labelled()}
+	s := &heldBackSet{corpus: c, rows: rows, purity: c.labelled(), seed: o.Seed}
 	for _, row := range rows {
-		s.images = append(s.images, c.image(row))
 		s.labels = append(s.labels, c.labels[row])
 	}
-	// A viewer whose normalisation leaves values 0 to 255. Dropout is no change that an image could hold.
-	v := newViewer(o.Views, c.size, [3]float32{}, [3]float32{1. / 255, 1. / 255, 1. / 255})
-	n := c.size * c.size
-	values := make([]float32, 3*n)
-	for i, row := range rows {
-		v.random(c.pixels(row), values, newRNG(o.Seed, streamMatch, uint64(i), 0))
-		view := dataset.NewImage(c.size, c.size)
-		for p := range n {
-			for k := range 3 {
-				view.Pix[3*p+k] = uint8(values[k*n+p] + 0.5)
-			}
-		}
-		s.images = append(s.images, view)
+	for range o.Threads {
+		// A viewer whose normalisation leaves values 0 to 255. Dropout is no change that an image could hold.
+		s.viewers = append(s.viewers, newViewer(o.Views, c.size, [3]float32{}, [3]float32{1. / 255, 1. / 255, 1. / 255}))
+		s.values = append(s.values, make([]float32, 3*c.size*c.size))
 	}
 	if s.purity {
 		// The chance that another image, drawn at random, has the label.
@@ -78,11 +71,62 @@ func (s *heldBackSet) measure(ctx context.Context, a embedder.Architecture, w em
 	if err != nil {
 		return nil, fmt.Errorf("measure held-back images: %w", err)
 	}
-	embeddings, err := encoder.Embed(ctx, s.images, s.threads)
+	embeddings, err := s.embed(ctx, encoder)
 	if err != nil {
 		return nil, fmt.Errorf("measure held-back images: %w", err)
 	}
 	return s.judge(embeddings, encoder.Dim(), step), nil
+}
+
+// heldBackChunk is how many images are in memory at a time, besides the corpus.
+const heldBackChunk = 256
+
+// embed returns the embeddings of the images, then those of a view of each, [2n, dim].
+func (s *heldBackSet) embed(ctx context.Context, encoder *embedder.Encoder) ([]float32, error) {
+	n := s.len()
+	out := make([]float32, 0, 2*n*encoder.Dim())
+	chunk := make([]*dataset.Image, min(n, heldBackChunk))
+	for i := range chunk {
+		chunk[i] = dataset.NewImage(s.corpus.size, s.corpus.size)
+	}
+	for _, write := range []func(worker, i int, to *dataset.Image){s.image, s.view} {
+		for from := 0; from < n; from += len(chunk) {
+			images := chunk[:min(len(chunk), n-from)]
+			kernel.ParallelRanges(len(s.viewers), len(images), func(worker, first, end int) {
+				for i := first; i < end; i++ {
+					write(worker, from+i, images[i])
+				}
+			})
+			embeddings, err := encoder.Embed(ctx, images, len(s.viewers))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, embeddings...)
+		}
+	}
+	return out, nil
+}
+
+// image writes held-back image i.
+func (s *heldBackSet) image(_, i int, to *dataset.Image) {
+	interleave(s.corpus.pixels(s.rows[i]), to.Pix, func(x uint8) uint8 { return x })
+}
+
+// view writes a view of held-back image i, always the same.
+func (s *heldBackSet) view(worker, i int, to *dataset.Image) {
+	values := s.values[worker]
+	s.viewers[worker].random(s.corpus.pixels(s.rows[i]), values, newRNG(s.seed, streamMatch, uint64(i), 0))
+	interleave(values, to.Pix, func(x float32) uint8 { return uint8(x + 0.5) })
+}
+
+// interleave turns planes, [3, pixels], into pixels, [pixels, 3].
+func interleave[T any](planes []T, pix []uint8, value func(T) uint8) {
+	n := len(pix) / 3
+	red, green, blue := planes[:n], planes[n:][:n], planes[2*n:][:n]
+	for p := range red {
+		rgb := pix[3*p:][:3]
+		rgb[0], rgb[1], rgb[2] = value(red[p]), value(green[p]), value(blue[p])
+	}
 }
 
 // judge measures embeddings, [2n, dim]: those of the images, then those of their views.
@@ -95,7 +139,7 @@ func (s *heldBackSet) judge(embeddings []float32, dim, step int) *HeldBack {
 		match     bool
 	}
 	scores := make([]score, n)
-	kernel.ParallelRanges(s.threads, n, func(_, from, to int) {
+	kernel.ParallelRanges(len(s.viewers), n, func(_, from, to int) {
 		distances := make([]float32, n)
 		var nearest [10]int32
 		for i := from; i < to; i++ {

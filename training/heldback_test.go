@@ -2,10 +2,12 @@ package training
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"imgsearch/dataset"
+	"imgsearch/embedder"
 )
 
 func TestSplit(t *testing.T) {
@@ -41,6 +43,38 @@ func TestJudge(t *testing.T) {
 	// Fewer than ten others: all five. a has 1 of 5, b 2 of 5.
 	if want := (2*0.2 + 3*0.4) / 5; math.Abs(h.Purity.At10-want) > 1e-12 || math.Abs(h.Purity.Chance-want) > 1e-12 {
 		t.Errorf("purity@10 %v, chance %v, want %v", h.Purity.At10, h.Purity.Chance, want)
+	}
+}
+
+// TestHeldBackEmbeddings: image by image what the encoder makes of the images and of their views, on any number of
+// threads.
+func TestHeldBackEmbeddings(t *testing.T) {
+	const n, size = heldBackChunk + 40, 16
+	m := stripes(n+5, size, 3)
+	a := miniNet(size)
+	encoder, err := embedder.New(a, embedder.InitWeights(a, rand.New(rand.NewPCG(1, 2))), embedder.Metadata{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := allRows(n + 5)[5:]
+	for _, threads := range []int{1, 3} {
+		s := newHeldBackSet(testCorpus(m, size), rows, Options{Views: strong, Seed: 4, Threads: threads})
+		got, err := s.embed(t.Context(), encoder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		view := dataset.NewImage(size, size)
+		for i, row := range rows {
+			s.view(threads-1, i, view)
+			want, err := encoder.Embed(t.Context(), []*dataset.Image{m.images[row], view}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dim := encoder.Dim()
+			if !slices.Equal(got[i*dim:][:dim], want[:dim]) || !slices.Equal(got[(n+i)*dim:][:dim], want[dim:]) {
+				t.Fatalf("%d threads: image %d has other embeddings", threads, i)
+			}
+		}
 	}
 }
 
