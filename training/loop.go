@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
+	"runtime/debug"
 	"time"
 )
 
@@ -104,6 +106,9 @@ func (t *trainer) measure(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	// What the encoder worked with is gone only after two collections, since it was pooled.
+	runtime.GC()
+	debug.FreeOSMemory()
 	t.at.HeldBack = h
 	t.measured = t.now()
 	t.spent.measuring += t.measured.Sub(begun)

@@ -242,7 +242,7 @@ func runTrain(ctx context.Context, s *streams, f trainFlags, changed func(string
 
 // trainGC is the percentage by which the heap of a training run may grow before garbage is collected. Nearly all of the
 // heap is pixels and activations, without pointers, so a collection takes no time, and the peak of memory stays low.
-const trainGC = 10
+const trainGC = 5
 
 // train opens the data and runs the training with its progress on stderr.
 func train(ctx context.Context, s *streams, o training.Options, data []string) (*training.Result, error) {
