@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -54,11 +55,11 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int 
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.peers, "peers", "", "virtual environment `VENV` of Python with bench/peers/requirements.txt; without it only imgsearch is measured")
-	flags.StringVar(&o.data, "data", "", "data set `D`, such as cifar-10-binary.tar.gz or cifar10; without it inference is of random images and the whole program is not measured")
+	flags.StringVar(&o.data, "data", "", "data set `D`, such as cifar-10-binary.tar.gz or cifar10; without it inference is of random images, and the whole program trains on the built-in sample")
 	flags.StringVar(&o.out, "out", "", "JSON `FILE` to write with everything that was measured")
 	flags.StringVar(&o.rows, "rows", "", "measure only these rows, `NAMES` with commas between them; \"list\" prints all")
 	flags.StringVar(&o.threads, "threads", defaultThreads(), "numbers `N` of threads, with commas between them")
-	flags.IntVar(&o.rounds, "rounds", 9, "number `N` of rounds, in which each side takes its turn")
+	flags.IntVar(&o.rounds, "rounds", 7, "number `N` of rounds, in which each side takes its turn")
 	flags.Uint64Var(&o.seed, "seed", 1, "seed `N` of weights and input")
 	flags.BoolVar(&o.quick, "quick", false, "try it out: few rounds, fewer images, no torch.compile")
 	if err := flags.Parse(arguments); err != nil {
@@ -223,10 +224,6 @@ func (h *harness) measure(ctx context.Context, m *measurer, r *record, rows []ro
 			}
 		}
 	}
-	if wanted[programRow] && h.data == "" {
-		wanted[programRow] = false
-		r.Skipped = append(r.Skipped, "`imgsearch train`: no --data")
-	}
 	if !wanted[coldRow] && !wanted[programRow] {
 		return nil
 	}
@@ -243,7 +240,7 @@ func (h *harness) measure(ctx context.Context, m *measurer, r *record, rows []ro
 	}
 	if wanted[programRow] {
 		h.log("imgsearch train")
-		if r.Programs, err = m.measureProgram(ctx, p, named("default"), h.data, h.quick); err != nil {
+		if r.Programs, err = m.measureProgram(ctx, p, named("default"), cmp.Or(h.data, "sample"), h.quick); err != nil {
 			return err
 		}
 	}

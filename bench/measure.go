@@ -182,7 +182,7 @@ func (m *measurer) enter(ctx context.Context, r row, out *result, e *entrant, wa
 		}
 	}
 	e.images = r.images
-	if err := e.warm(ctx, 2, r.warm, r.units); err != nil {
+	if err := e.warm(ctx, r.warmRuns, r.warm, r.units); err != nil {
 		return nil, err
 	}
 	out.Entrants = append(out.Entrants, e)

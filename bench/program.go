@@ -149,7 +149,7 @@ func (w wholeRun) share() float64 {
 
 // measureProgram trains with the preset default, in turns with its bare step.
 func (m *measurer) measureProgram(ctx context.Context, p *program, r row, data string, quick bool) ([]wholeRun, error) {
-	seconds, pairs := 9.0, 3
+	seconds, pairs := 7.0, 3
 	if quick {
 		seconds, pairs = 2, 1
 	}

@@ -84,17 +84,19 @@ const (
 	turnTime = 300 * time.Millisecond
 )
 
-// warm prepares the entrant's code and memory by runs of so many units of work that do not count, and decides on the
-// length of its turns: units of work, or, where that is 0, as many as fit in turnTime.
+// warm prepares the entrant's code and memory by runs of so many units of work that do not count, at least one, and
+// decides on the length of its turns: units of work, or, where that is 0, as many as fit in turnTime. Trial is that of the
+// fastest run; where there are several, the first does not count for it.
 func (e *entrant) warm(ctx context.Context, runs, warmUnits, units int) error {
-	var last reply
-	for range runs {
-		var err error
-		if last, err = e.worker.ask(ctx, request{Do: "run", Job: e.job, Count: warmUnits}); err != nil {
+	for i := range runs {
+		a, err := e.worker.ask(ctx, request{Do: "run", Job: e.job, Count: warmUnits})
+		if err != nil {
 			return err
 		}
+		if i > 0 || runs == 1 {
+			e.Trial = max(e.Trial, float64(warmUnits*e.images)/a.Seconds)
+		}
 	}
-	e.Trial = float64(warmUnits*e.images) / last.Seconds
 	if e.units = units; units == 0 {
 		e.units = max(1, int(turnTime.Seconds()*e.Trial/float64(e.images)+0.5))
 	}

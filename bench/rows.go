@@ -21,16 +21,19 @@ type row struct {
 	net, title string
 	isa        string
 	work       work
-	// variants are the ways of running the peer; the best counts. The last two fields add torch.compile of the best of
-	// them, and those that are shown but not counted.
+	// variants are the ways of running the peer; the best counts. A variant is contiguous or channels_last, the order of
+	// values in memory; "+jit", "+compile" or "+bf16" for code made by torch.jit or torch.compile, or bfloat16 autocast;
+	// and for embeddings "/" and the number of images in a batch.
 	variants []string
-	compiled string // the suffix of the variant's name, "" where there is no torch.compile
-	shown    []string
+	// compiled is the end of the name of one more variant, torch.compile with the layout of the best one; "": none.
+	compiled string
+	// shown are variants that do not count.
+	shown []string
 	// best is how many variants, by the runs that do not count, take part in the race.
 	best int
-	// warm and units are the units of work (steps, or images) of a run that does not count and of a turn; units 0: as
-	// many as fit in turnTime.
-	warm, units int
+	// warmRuns is the number of runs that do not count, beside those that both sides must agree on; warm and units are the units of work (steps, or images) of such a
+	// run and of a turn; units 0: as many as fit in turnTime.
+	warmRuns, warm, units int
 	// rounds is the number of rounds.
 	rounds int
 	// checkRate is the learning rate of the steps that both sides must agree on.
@@ -110,7 +113,7 @@ func (p plan) training(name, net string, o training.BareStepOptions, checkRate f
 			Nesterov: o.Nesterov, Rate: timedRate, Seed: p.seed,
 		},
 		variants: []string{"contiguous", "channels_last"}, compiled: "+compile", shown: []string{"channels_last+bf16"},
-		best: 3, warm: 1, rounds: p.rounds, checkRate: checkRate, images: images,
+		best: 3, warmRuns: 1, warm: 1, rounds: p.rounds, checkRate: checkRate, images: images,
 	}
 }
 
@@ -140,6 +143,7 @@ func (p plan) inference(a embedder.Architecture) ([]row, error) {
 			}
 		}
 	}
+	r.warmRuns = 2
 	many, one := r, r
 	many.name, many.title = "embed", fmt.Sprintf("embeddings of %d images (%s)", count, p.source)
 	many.variants, many.compiled, many.best = variants, "+compile/256", 2
