@@ -43,7 +43,6 @@
 //     weights, on the number of images. AVX-512 and AVX2 give the same bits.
 //   - The methods of [Resampler] and [Dropout] work pixel by pixel; the means that [Resampler.Stretch] returns are sums in
 //     an order that depends on the window only. AVX-512 and AVX2 give the same bits; so does plain Go in [Dropout].
-//   - [Axpy] and [Scale] work element by element; [Sum] has the same order in AVX-512 and AVX2.
 //   - [Axpy], [Scale] and the other functions that work element by element give the same bits in AVX-512 and AVX2;
 //     [Sum], [ExpSum], [LaneSums] and the like add up in the same order in both. What has no number counts, after a
 //     ReLU, by its sign in a gradient, on all paths.

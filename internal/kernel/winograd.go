@@ -259,7 +259,8 @@ func (p *winogradPlan) run(threads, n int, job convJob) {
 		return
 	}
 	threads = worthwhile(threads, n*p.work())
-	ParallelRanges(threads, p.chunks(n), func(_, from, to int) {
+	chunks := p.chunks(n)
+	ParallelPieces(threads, chunks, max(1, chunks/(threads*piecesPerThread)), func(_, from, to int) {
 		scratch := borrow[float32](winogradPlanes*(p.sourcePlane+p.targetPlane) + p.paddedLen)
 		defer giveBack(scratch)
 		planes, products := scratch[:winogradPlanes*p.sourcePlane], scratch[winogradPlanes*p.sourcePlane:]

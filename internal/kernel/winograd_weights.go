@@ -30,7 +30,7 @@ func (c *Winograd) BackwardWeights(threads, n int, x, dy, gradient []float32) {
 		return scratch[(group-1)*p.filtersLen():][:p.filtersLen()]
 	}
 	threads = worthwhile(threads, n*p.work())
-	ParallelRanges(threads, groups*runs, func(_, from, to int) {
+	ParallelPieces(threads, groups*runs, 1, func(_, from, to int) {
 		w := newWinogradWeights(p, n, x, dy)
 		defer giveBack(w.scratch)
 		for i := from; i < to; i++ {
