@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"sync"
 
 	"imgsearch/dataset"
+	"imgsearch/internal/kernel"
 )
 
 // corpus holds all images of a data set, decoded and scaled to one square size.
@@ -67,17 +69,27 @@ func (c *corpus) seal() {
 
 // channelStatistics returns mean and standard deviation of each channel over the given images, values 0 to 1, rounded
 // to thousandths so that they read well. Deviations are at least 0.05: images of one colour stay usable.
-func (c *corpus) channelStatistics(rows []int32) (mean, std [3]float32) {
+func (c *corpus) channelStatistics(rows []int32, threads int) (mean, std [3]float32) {
 	var sum, square [3]uint64
-	for _, row := range rows {
-		pix, n := c.pixels(row), c.size*c.size
-		for k := range 3 {
-			for _, x := range pix[k*n:][:n] {
-				sum[k] += uint64(x)
-				square[k] += uint64(x) * uint64(x)
+	var adding sync.Mutex // whole numbers: their sum does not depend on the order
+	kernel.ParallelRanges(threads, len(rows), func(_, from, to int) {
+		var s, q [3]uint64
+		for _, row := range rows[from:to] {
+			pix, n := c.pixels(row), c.size*c.size
+			for k := range 3 {
+				for _, x := range pix[k*n:][:n] {
+					s[k] += uint64(x)
+					q[k] += uint64(x) * uint64(x)
+				}
 			}
 		}
-	}
+		adding.Lock()
+		defer adding.Unlock()
+		for k := range 3 {
+			sum[k] += s[k]
+			square[k] += q[k]
+		}
+	})
 	n := float64(len(rows) * c.size * c.size)
 	for k := range 3 {
 		m := float64(sum[k]) / n
@@ -102,7 +114,7 @@ func (s squared) Read(ctx context.Context, i int) (dataset.Sample, error) {
 	return sample, err
 }
 
-// loadCorpus decodes the whole data set. Images that cannot be read are left out and handed to onProblem; onLoad hears of
+// loadCorpus decodes the whole data set; the digest is left to seal. Images that cannot be read are left out and handed to onProblem; onLoad hears of
 // every image. Both are called from the calling goroutine.
 func loadCorpus(ctx context.Context, ds dataset.Dataset, size, threads int, onProblem func(dataset.Problem), onLoad func(done, total int)) (*corpus, error) {
 	n, total := 3*size*size, ds.Len()
@@ -123,6 +135,5 @@ func loadCorpus(ctx context.Context, ds dataset.Dataset, size, threads int, onPr
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", ds.Name(), err)
 	}
-	c.seal()
 	return c, nil
 }

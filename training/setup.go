@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"sync"
 
 	"imgsearch/dataset"
 	"imgsearch/embedder"
@@ -29,7 +30,11 @@ func (t *trainer) load(ctx context.Context) error {
 	if t.corpus, err = loadCorpus(ctx, t.Data, t.Size, t.Threads, problem, loaded); err != nil {
 		return err
 	}
-	if t.fingerprint, err = dataset.Fingerprint(ctx, t.Data); err != nil {
+	var sealing sync.WaitGroup
+	sealing.Go(t.corpus.seal)
+	t.fingerprint, err = dataset.Fingerprint(ctx, t.Data)
+	sealing.Wait()
+	if err != nil {
 		return fmt.Errorf("fingerprint of %s: %w", t.dataset, err)
 	}
 	t.Data = nil
@@ -66,7 +71,7 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(ne
 	begun := t.now()
 	t.report(Preparing)
 	if t.Architecture.Std == [3]float32{} {
-		t.Architecture.Mean, t.Architecture.Std = t.corpus.channelStatistics(t.train)
+		t.Architecture.Mean, t.Architecture.Std = t.corpus.channelStatistics(t.train, t.Threads)
 	}
 	if len(t.back) > 0 {
 		t.held = newHeldBackSet(t.corpus, t.back, t.Options)

@@ -131,7 +131,7 @@ func TestWhiteningOfOneColourIsFinite(t *testing.T) {
 		}
 	}
 	c := testCorpus(m, 16)
-	mean, std := c.channelStatistics(allRows(10))
+	mean, std := c.channelStatistics(allRows(10), 3)
 	if mean != [3]float32{0.392, 0.392, 0.392} || std != [3]float32{0.05, 0.05, 0.05} {
 		t.Errorf("mean %v, std %v", mean, std)
 	}
