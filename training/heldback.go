@@ -79,7 +79,7 @@ func (s *heldBackSet) measure(ctx context.Context, a embedder.Architecture, w em
 }
 
 // heldBackChunk is how many images are in memory at a time, besides the corpus.
-const heldBackChunk = 256
+const heldBackChunk = 512
 
 // embed returns the embeddings of the images, then those of a view of each, [2n, dim].
 func (s *heldBackSet) embed(ctx context.Context, encoder *embedder.Encoder) ([]float32, error) {
