@@ -22,4 +22,7 @@
 // steps or on the embeddings (equal.go): otherwise they would not do the same work, and the row fails.
 //
 // Whole programs (program.go) are timed from outside, built by the go command.
+//
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but PyTorch could not do all of it (the tables say what), 130
+// interrupted.
 package main

@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// Both sides do the same work only if they compute the same. The first steps show it: a different layer, stride, padding,
-// loss, momentum or decay gives other losses within four of them.
+// Both sides do the same work only if they compute the same. The first steps show it: a different layer, stride, padding, loss
+// or momentum gives other losses within four of them.
 
 const (
 	checkedSteps  = 4

@@ -32,6 +32,7 @@ type options struct {
 	rounds           int
 	seed             uint64
 	quick            bool
+	byProcessor      bool
 }
 
 func main() {
@@ -62,6 +63,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int 
 	flags.IntVar(&o.rounds, "rounds", 7, "number `N` of rounds, in which each side takes its turn")
 	flags.Uint64Var(&o.seed, "seed", 1, "seed `N` of weights and input")
 	flags.BoolVar(&o.quick, "quick", false, "try it out: few rounds, fewer images, no torch.compile")
+	flags.BoolVar(&o.byProcessor, "processor-time", false, "time turns by the time of processors: for a machine that does other work as well, with --threads 1")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
@@ -127,6 +129,9 @@ func (h *harness) run(ctx context.Context) error {
 	if h.rounds < 1 || h.rounds > 1000 {
 		return fmt.Errorf("%w: --rounds %d: must be 1 to 1000", errUsage, h.rounds)
 	}
+	if h.byProcessor && (len(threads) != 1 || threads[0] != 1) {
+		return fmt.Errorf("%w: --processor-time with --threads %s: only with 1", errUsage, h.threads)
+	}
 	if err := kernel.Err(); err != nil {
 		return err
 	}
@@ -174,11 +179,12 @@ func (h *harness) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find the source: %w", err)
 	}
-	r := &record{Version: recordVersion, Time: begun.UTC().Truncate(time.Second), Machine: thisMachine(), Commit: commitOf(module), Flags: h.flags}
+	r := &record{Version: recordVersion, Time: begun.UTC().Truncate(time.Second), Machine: thisMachine(), Commit: commitOf(module), Flags: h.flags,
+		ByProcessor: h.byProcessor}
 	if r.Workers, err = w.about(ctx, threads[0]); err != nil {
 		return err
 	}
-	m := &measurer{workers: w, threads: threads, log: h.log}
+	m := &measurer{workers: w, threads: threads, byProcessor: h.byProcessor, log: h.log}
 	if err := h.measure(ctx, m, r, rows, wanted, module, folder); err != nil {
 		return err
 	}

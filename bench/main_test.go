@@ -201,6 +201,7 @@ func TestRun(t *testing.T) {
 		{[]string{"--rows", "list"}, 0, "n77-512"},
 		{[]string{"--rows", "n78"}, 2, "must be some of n77-128,n77-512,"},
 		{[]string{"--threads", "1,zwei"}, 2, "--threads 1,zwei"},
+		{[]string{"--threads", "1,2", "--processor-time"}, 2, "only with 1"},
 		{[]string{"--rounds", "0"}, 2, "--rounds 0"},
 		{[]string{"n77"}, 2, "there are only flags"},
 		{[]string{"--peers", "nowhere", "--rows", "latency"}, 2, "no virtual environment"},

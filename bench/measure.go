@@ -77,7 +77,9 @@ func (r *result) compare(threads int) (comparison, bool) {
 type measurer struct {
 	workers *workers
 	threads []int
-	log     func(format string, args ...any)
+	// byProcessor makes all times those of processors; for one thread.
+	byProcessor bool
+	log         func(format string, args ...any)
 }
 
 // measure prepares all entrants of a row and lets them race.
@@ -181,7 +183,7 @@ func (m *measurer) enter(ctx context.Context, r row, out *result, e *entrant, wa
 			return nil, fmt.Errorf("%s: %s: %w", e.worker.name, e.job, err)
 		}
 	}
-	e.images = r.images
+	e.images, e.byProcessor = r.images, m.byProcessor
 	if err := e.warm(ctx, r.warmRuns, r.warm, r.units); err != nil {
 		return nil, err
 	}

@@ -125,17 +125,24 @@ func (s *ourJobs) close() {
 // peakTime is how long the peak is measured for before and after a run.
 const peakTime = 15 * time.Millisecond
 
-// peak returns what the threads can do at most, together.
+// peak returns what the threads can do at most, together, while each has a processor: what other programs take away
+// does not count.
 func (s *ourJobs) peak() float64 {
 	each := make([]float64, s.threads)
+	begun, spent := time.Now(), processorTime()
 	var group sync.WaitGroup
 	for i := range each {
 		group.Go(func() { each[i] = kernel.Peak(peakTime) })
 	}
 	group.Wait()
+	elapsed := time.Since(begun)
+	spent = processorTime() - spent
 	var total float64
 	for _, p := range each {
 		total += p
+	}
+	if wanted := elapsed * time.Duration(s.threads); spent > 0 && spent < wanted {
+		total *= float64(wanted) / float64(spent)
 	}
 	return total
 }

@@ -30,6 +30,8 @@ type record struct {
 	Workers map[string]map[string]string `json:"workers"`
 	// Flags are those of the harness.
 	Flags map[string]string `json:"flags"`
+	// ByProcessor tells that the times of turns are those of processors, not of the clock.
+	ByProcessor bool `json:"by_processor_time,omitempty"`
 	// Idle is the most processor time, in seconds, that a worker spent between two turns.
 	Idle float64 `json:"idle_seconds"`
 	// Undisturbed is the median over all turns on one thread of the share of the time on the clock that they had a

@@ -28,8 +28,10 @@ type entrant struct {
 
 	worker *worker
 	job    string
-	units  int // steps, or images, in a turn
-	images int // in a unit
+	// byProcessor makes the time of a turn that of processors instead of the clock.
+	byProcessor bool
+	units       int // steps, or images, in a turn
+	images      int // in a unit
 }
 
 // sample is one turn.
@@ -57,7 +59,7 @@ func (e *entrant) peak() float64 {
 
 // turn lets the entrant work.
 func (e *entrant) turn(ctx context.Context, round int) error {
-	a, err := e.worker.ask(ctx, request{Do: "run", Job: e.job, Count: e.units})
+	a, err := e.ask(ctx, e.units)
 	if err != nil {
 		return err
 	}
@@ -68,6 +70,15 @@ func (e *entrant) turn(ctx context.Context, round int) error {
 	}
 	time.Sleep(restTime)
 	return nil
+}
+
+// ask lets the worker do so many units of work.
+func (e *entrant) ask(ctx context.Context, units int) (reply, error) {
+	a, err := e.worker.ask(ctx, request{Do: "run", Job: e.job, Count: units})
+	if e.byProcessor && a.Processor > 0 {
+		a.Seconds = a.Processor
+	}
+	return a, err
 }
 
 const (
@@ -89,7 +100,7 @@ const (
 // fastest run; where there are several, the first does not count for it.
 func (e *entrant) warm(ctx context.Context, runs, warmUnits, units int) error {
 	for i := range runs {
-		a, err := e.worker.ask(ctx, request{Do: "run", Job: e.job, Count: warmUnits})
+		a, err := e.ask(ctx, warmUnits)
 		if err != nil {
 			return err
 		}

@@ -74,7 +74,11 @@ func (r *record) writeTables(w io.Writer) {
 	if about := r.Workers[peerSide]; about != nil {
 		fmt.Fprintf(w, "; PyTorch %s", about["torch"])
 	}
-	fmt.Fprint(w, ". Images a second.\n\n")
+	unit := "second"
+	if r.ByProcessor {
+		unit = "second of processor time"
+	}
+	fmt.Fprintf(w, ". Images a %s.\n\n", unit)
 	t := r.trainingTable()
 	t.write(w)
 	if slices.ContainsFunc(t.rows, func(cells []string) bool { return cells[len(cells)-1] != missing }) {
@@ -85,7 +89,7 @@ func (r *record) writeTables(w io.Writer) {
 	r.programTable().write(w)
 	r.scalingTable().write(w)
 	r.goalTable().write(w)
-	if u := r.Undisturbed; u > 0 && u < 0.97 {
+	if u := r.Undisturbed; u > 0 && u < 0.97 && !r.ByProcessor {
 		fmt.Fprintf(w, "Other programs ran at the same time: turns on one thread had a processor for %s of their time.\n", percent(u))
 	}
 	for _, row := range r.Rows {
