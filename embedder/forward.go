@@ -178,7 +178,7 @@ func (o *op) affine(x []float32) {
 		copy(a.Factor[:], o.scale[block*b:])
 		copy(a.Offset[:], o.shift[block*b:])
 		part := x[block*size:][:size]
-		a.Apply(part, part)
+		a.Apply(part, part, nil)
 	}
 }
 

@@ -172,17 +172,18 @@ func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuild
 	if err != nil {
 		return nil, err
 	}
-	if n.embeddings, err = b.layers("layers", c.Architecture.Layers, first, x); err != nil {
+	if n.embeddings, err = b.layers("layers", c.Architecture.Layers, first, x, nil); err != nil {
 		return nil, err
 	}
 	n.embeddings.root().keep = true
-	b.lossInput, err = b.layers("head", head, 0, n.embeddings)
+	b.lossInput, err = b.layers("head", head, 0, n.embeddings, nil)
 	return b, err
 }
 
 // layers adds layers to the graph, from the given one on, and returns what they make of x. A ReLU is fused into the layer
-// before it.
-func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, first int, x *variable[T]) (*variable[T], error) {
+// before it. Where they are the body of a residual layer that ends in a batch normalisation, r lets that add the layer's
+// input; it is nil otherwise.
+func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, first int, x *variable[T], r *residual[T]) (*variable[T], error) {
 	g := b.net.graph
 	for i := first; i < len(layers); i++ {
 		l := layers[i]
@@ -208,8 +209,12 @@ func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, first int
 		case embedder.Linear:
 			x, err = addLinear(g, name, x, parameter("weight"), parameter("bias"), relu)
 		case embedder.BatchNorm:
+			last := r
+			if i < len(layers)-1 {
+				last = nil
+			}
 			x, err = addBatchNorm(g, name, x, parameter("weight"), parameter("bias"),
-				parameter("running_mean"), parameter("running_var"), b.fixed || l.Frozen, relu)
+				parameter("running_mean"), parameter("running_var"), b.fixed || l.Frozen, relu, last)
 		case embedder.ReLU:
 			x, err = addReLU(g, name, x)
 		case embedder.MaxPool:
@@ -226,10 +231,14 @@ func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, first int
 			if body, err = r.fork(x); err != nil {
 				break
 			}
-			if body, err = b.layers(name+".body", l.Body, 0, body); err != nil {
+			if !relu && endsInBatchNorm(l.Body) {
+				x, err = b.layers(name+".body", l.Body, 0, body, r)
 				break
 			}
-			x, err = r.join(body, x, relu)
+			if body, err = b.layers(name+".body", l.Body, 0, body, nil); err != nil {
+				break
+			}
+			x, err = r.join(body, relu)
 		default:
 			err = fmt.Errorf("build the training graph: %s: kind %q", name, l.Kind)
 		}
@@ -238,6 +247,14 @@ func (b *netBuilder[T]) layers(prefix string, layers []embedder.Layer, first int
 		}
 	}
 	return x, nil
+}
+
+// endsInBatchNorm reports whether the last layer, ReLU apart, is a batch normalisation.
+func endsInBatchNorm(layers []embedder.Layer) bool {
+	for len(layers) > 0 && layers[len(layers)-1].Kind == embedder.ReLU {
+		layers = layers[:len(layers)-1]
+	}
+	return len(layers) > 0 && layers[len(layers)-1].Kind == embedder.BatchNorm
 }
 
 // headArchitecture returns an architecture whose layers from the third one on are those of a projection head on

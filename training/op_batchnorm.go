@@ -24,7 +24,8 @@ type batchNorm[T kernel.Float] struct {
 	scale, shift            *parameter[T]
 	runningMean, runningVar *parameter[T]
 	fixed                   bool
-	channels, count         int // count is the number of values of a channel
+	residual                *residual[T] // whose input is added to the result; may be nil
+	channels, count         int          // count is the number of values of a channel
 
 	mean, inverse []float64              // by channel
 	affine        []kernel.LaneAffine[T] // by block: z = x*Factor + Offset
@@ -36,11 +37,12 @@ type batchNorm[T kernel.Float] struct {
 // streamLen is the number of values from which on a result is not expected to stay in the caches.
 const streamLen = 1 << 22
 
-// addBatchNorm adds a batch normalisation, with ReLU where asked for.
-func addBatchNorm[T kernel.Float](g *graph[T], name string, x *variable[T], scale, shift, runningMean, runningVar *parameter[T], fixed, relu bool) (*variable[T], error) {
+// addBatchNorm adds a batch normalisation, with ReLU where asked for. Where it ends a residual layer, r not being nil, the
+// layer's input is added to what comes out.
+func addBatchNorm[T kernel.Float](g *graph[T], name string, x *variable[T], scale, shift, runningMean, runningVar *parameter[T], fixed, relu bool, r *residual[T]) (*variable[T], error) {
 	b := &batchNorm[T]{
 		graph: g, x: x, scale: scale, shift: shift, runningMean: runningMean, runningVar: runningVar,
-		fixed: fixed, channels: scale.len(),
+		fixed: fixed, channels: scale.len(), residual: r,
 	}
 	blocks := kernel.Blocks(b.channels)
 	if b.images() {
@@ -56,7 +58,11 @@ func addBatchNorm[T kernel.Float](g *graph[T], name string, x *variable[T], scal
 		b.affine[i].ReLU, b.affine[i].Stream = relu, x.len() >= streamLen
 	}
 	o := &operation[T]{name: name, run: b.forward, diff: b.differentiate, stops: -1, overwrites: -1}
-	y, err := g.add(o, x.shape, x, scale.variable, shift.variable)
+	args := []*variable[T]{x, scale.variable, shift.variable}
+	if r != nil {
+		o.stops, args = len(args), append(args, r.input)
+	}
+	y, err := g.add(o, x.shape, args...)
 	b.y = y
 	return y, err
 }
@@ -82,9 +88,17 @@ func (b *batchNorm[T]) setStatistics(c int, mean, squares float64) {
 
 func (b *batchNorm[T]) forward() {
 	x, y := b.x.data, b.y.data
+	var skip []T
+	if b.residual != nil {
+		skip = b.residual.input.data
+	}
 	if !b.images() {
 		packColumns(b.columns, x, b.channels)
 		x, y = b.columns, b.columnsGrad
+		if skip != nil {
+			packColumns(y, skip, b.channels)
+			skip = y
+		}
 	}
 	if b.fixed {
 		for c := range b.channels {
@@ -104,7 +118,13 @@ func (b *batchNorm[T]) forward() {
 			b.setStatistics(c, first+sum/n, max(squares-sum*sum/n, 0))
 		}
 	}
-	b.moments.each(func(from, to int) { b.at(from).Apply(y[from:to], x[from:to]) })
+	b.moments.each(func(from, to int) {
+		if skip == nil {
+			b.at(from).Apply(y[from:to], x[from:to], nil)
+		} else {
+			b.at(from).Apply(y[from:to], x[from:to], skip[from:to])
+		}
+	})
 	if !b.images() {
 		unpackColumns(b.y.data, y, b.channels)
 	}
@@ -127,7 +147,12 @@ func (b *batchNorm[T]) differentiate(grad *variable[T]) ([]*variable[T], error) 
 		return nil, err
 	}
 	b.dx = dx
-	return parameterGradients(b.graph, dx, b.x, b.scale, b.shift)
+	gradients, err := parameterGradients(b.graph, dx, b.x, b.scale, b.shift)
+	if b.residual != nil {
+		b.residual.skipGrad = grad
+		gradients = append(gradients, nil)
+	}
+	return gradients, err
 }
 
 // setGradients takes the sums over a channel of dz, the gradient before the ReLU, and of dz*(x-center).

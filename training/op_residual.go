@@ -8,11 +8,13 @@ import "imgsearch/internal/kernel"
 type residual[T kernel.Float] struct {
 	graph    *graph[T]
 	name     string
+	input    *variable[T]
 	skipGrad *variable[T]
 }
 
 // fork returns what the layers get as input.
 func (r *residual[T]) fork(x *variable[T]) (*variable[T], error) {
+	r.input = x
 	o := &operation[T]{name: r.name + " fork", run: func() {}, stops: -1, overwrites: -1}
 	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
 		var dx *variable[T]
@@ -33,8 +35,10 @@ func (r *residual[T]) fork(x *variable[T]) (*variable[T], error) {
 	return y, nil
 }
 
-// join adds body + x, with ReLU where asked for.
-func (r *residual[T]) join(body, x *variable[T], relu bool) (*variable[T], error) {
+// join adds body + input, with ReLU where asked for. A batch normalisation at the end of the body does without: see
+// [addBatchNorm].
+func (r *residual[T]) join(body *variable[T], relu bool) (*variable[T], error) {
+	x := r.input
 	var y *variable[T]
 	o := &operation[T]{name: r.name, stops: 1, overwrites: 0}
 	o.run = func() {

@@ -48,14 +48,18 @@ type LaneAffine[T Float] struct {
 	Stream bool
 }
 
-// Apply sets y, which may be x, to the image of x.
-func (a *LaneAffine[T]) Apply(y, x []T) {
+// Apply sets y, which may be x, to the image of x, plus add where that is not nil: the input of a residual layer. y may
+// be add too.
+func (a *LaneAffine[T]) Apply(y, x, add []T) {
 	checkPixels("LaneAffine.Apply", len(x), len(y))
+	if add != nil {
+		checkPair("LaneAffine.Apply", len(x), len(add))
+	}
 	if a32, ok := any(a).(*LaneAffine[float32]); ok {
-		laneApply32(a32, any(y).([]float32), any(x).([]float32))
+		laneApply32(a32, any(y).([]float32), any(x).([]float32), any(add).([]float32))
 		return
 	}
-	a.applyGo(y, x)
+	a.applyGo(y, x, add)
 }
 
 // GradientMoments adds the sums of dz and of dz*(x-Center) to sums[0] and sums[1]; dz is the gradient with respect to z
@@ -118,14 +122,20 @@ func laneMomentsGo[T Float](x []T, center *[BlockChannels]T, sums *[2][BlockChan
 	}
 }
 
-func (a *LaneAffine[T]) applyGo(y, x []T) {
-	y = y[:len(x)]
-	for ; len(x) >= BlockChannels; x, y = x[BlockChannels:], y[BlockChannels:] {
-		in, out := (*[BlockChannels]T)(x), (*[BlockChannels]T)(y)
+func (a *LaneAffine[T]) applyGo(y, x, add []T) {
+	for from := 0; from < len(x); from += BlockChannels {
+		in, out := (*[BlockChannels]T)(x[from:]), (*[BlockChannels]T)(y[from:])
+		var more [BlockChannels]T
+		if add != nil {
+			more = [BlockChannels]T(add[from:])
+		}
 		for l, v := range in {
 			z := T(v*a.Factor[l]) + a.Offset[l]
 			if a.ReLU {
 				z = max(z, 0)
+			}
+			if add != nil {
+				z += more[l]
 			}
 			out[l] = z
 		}

@@ -51,6 +51,18 @@ func laneScaleShiftStream512(arg *normArgs)
 func laneScaleShiftStream256(arg *normArgs)
 
 //go:noescape
+func laneScaleShiftAdd512(arg *normArgs)
+
+//go:noescape
+func laneScaleShiftAdd256(arg *normArgs)
+
+//go:noescape
+func laneScaleShiftAddStream512(arg *normArgs)
+
+//go:noescape
+func laneScaleShiftAddStream256(arg *normArgs)
+
+//go:noescape
 func laneGradient512(arg *normArgs)
 
 //go:noescape
@@ -96,20 +108,29 @@ func newNormArgs(a *LaneAffine[float32], x, dy, out []float32) normArgs {
 	}
 }
 
-func laneApply32(a *LaneAffine[float32], y, x []float32) {
-	arg := newNormArgs(a, x, nil, y)
+func laneApply32(a *LaneAffine[float32], y, x, add []float32) {
+	arg := newNormArgs(a, x, add, y)
 	if !a.ReLU {
 		arg.floor = float32(math.Inf(-1))
 	}
 	const line = 64 // bytes of a line of the cache
 	stream := a.Stream && uintptr(unsafe.Pointer(arg.out))%line == 0
+	wide := vector == vector512
 	switch {
 	case vector == vectorNone:
-		a.applyGo(y, x)
-	case vector == vector512 && stream:
+		a.applyGo(y, x, add)
+	case wide && add != nil && stream:
+		laneScaleShiftAddStream512(&arg)
+	case wide && add != nil:
+		laneScaleShiftAdd512(&arg)
+	case wide && stream:
 		laneScaleShiftStream512(&arg)
-	case vector == vector512:
+	case wide:
 		laneScaleShift512(&arg)
+	case add != nil && stream:
+		laneScaleShiftAddStream256(&arg)
+	case add != nil:
+		laneScaleShiftAdd256(&arg)
 	case stream:
 		laneScaleShiftStream256(&arg)
 	default:

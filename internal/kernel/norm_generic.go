@@ -8,7 +8,7 @@ func laneMoments32(x []float32, center *[BlockChannels]float32, sums *[2][BlockC
 	laneMomentsGo(x, center, sums)
 }
 
-func laneApply32(a *LaneAffine[float32], y, x []float32) { a.applyGo(y, x) }
+func laneApply32(a *LaneAffine[float32], y, x, add []float32) { a.applyGo(y, x, add) }
 
 func laneGradientMoments32(a *LaneAffine[float32], x, dy []float32, sums *[2][BlockChannels]float64) {
 	a.gradientMomentsGo(x, dy, sums)

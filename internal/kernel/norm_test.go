@@ -68,7 +68,9 @@ func testLanes[T Float](t *testing.T) {
 			LaneSums(x, &sums)
 			LaneMoments(x, &a.Center, &moments)
 			a.GradientMoments(x, dy, &gradients)
-			a.Apply(y, x)
+			a.Apply(y, x, nil)
+			sum := guarded[T](t, rng, n)
+			a.Apply(sum, x, dy)
 			dx := slices.Clone(dy)
 			a.Gradient(dx, dx, x) // in place
 			apart := guarded[T](t, rng, n)
@@ -88,6 +90,9 @@ func testLanes[T Float](t *testing.T) {
 						z, d = 0, 0
 					}
 					near(t, y[i], z, size, 1, "Apply %d of %d", i, n)
+					if want := y[i] + dy[i]; sum[i] != want {
+						t.Fatalf("Apply %d of %d, something added: got %v, want %v", i, n, sum[i], want)
+					}
 					gradient := []float64{d * float64(a.Factor[l]), v * float64(a.Slope[l]), float64(a.Constant[l])}
 					near(t, dx[i], gradient[0]+gradient[1]+gradient[2], math.Abs(gradient[0])+math.Abs(gradient[1])+math.Abs(gradient[2]), 3, "Gradient %d of %d", i, n)
 					if apart[i] != dx[i] {
@@ -111,7 +116,7 @@ func TestLanesBits(t *testing.T) {
 	for _, pixels := range []int{1, 2, 3, 63, 64, 65, 190} {
 		for _, relu := range []bool{false, true} {
 			n := pixels * BlockChannels
-			sameBits(t, fmt.Sprintf("%d pixels, ReLU %v", pixels, relu), 2*n+5*BlockChannels, func(rng *rand.Rand, out []float32) {
+			sameBits(t, fmt.Sprintf("%d pixels, ReLU %v", pixels, relu), 3*n+5*BlockChannels, func(rng *rand.Rand, out []float32) {
 				x, dy := guarded[float32](t, rng, n), guarded[float32](t, rng, n)
 				for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), 1e-40} {
 					x[rng.IntN(n)] = float32(v)
@@ -122,7 +127,8 @@ func TestLanesBits(t *testing.T) {
 				LaneSums(x, &sums)
 				LaneMoments(x, &a.Center, &moments)
 				a.GradientMoments(x, dy, &gradients)
-				a.Apply(out[:n], x)
+				a.Apply(out[:n], x, nil)
+				a.Apply(out[2*n+5*BlockChannels:], x, dy)
 				a.Gradient(out[n:2*n], dy, x)
 				for k, s := range [][BlockChannels]float64{sums, moments[0], moments[1], gradients[0], gradients[1]} {
 					for l, v := range s {
@@ -142,7 +148,7 @@ func TestLanesNaN(t *testing.T) {
 			x := make([]float32, 3*BlockChannels)
 			x[20] = float32(math.NaN())
 			y := make([]float32, len(x))
-			a.Apply(y, x)
+			a.Apply(y, x, nil)
 			for i, v := range y {
 				if (v != v) != (i == 20) {
 					t.Errorf("ReLU %v: value %d is %v", relu, i, v)
@@ -161,12 +167,15 @@ func TestLanesStream(t *testing.T) {
 			for offset := range 32 { // one of 16 is aligned
 				x, y, want := guarded[float32](t, rng, pixels*BlockChannels), all[offset:][:pixels*BlockChannels], make([]float32, pixels*BlockChannels)
 				a := randomAffine[float32](rng, offset%2 == 0)
-				a.Apply(want, x)
-				a.Stream = true
-				all[offset+len(y)] = canary
-				a.Apply(y, x)
-				if !slices.Equal(y, want) || all[offset+len(y)] != canary {
-					t.Fatalf("%d pixels, offset %d: other values", pixels, offset)
+				for _, add := range [][]float32{nil, guarded[float32](t, rng, len(x))} {
+					a.Stream = false
+					a.Apply(want, x, add)
+					a.Stream = true
+					all[offset+len(y)] = canary
+					a.Apply(y, x, add)
+					if !slices.Equal(y, want) || all[offset+len(y)] != canary {
+						t.Fatalf("%d pixels, offset %d: other values", pixels, offset)
+					}
 				}
 			}
 		}
@@ -207,11 +216,12 @@ func BenchmarkLanes(b *testing.B) {
 		moved int // activations read and written
 		call  func()
 	}{
-		{"Far", 2 * len(source) / len(x), func() { a.Apply(target, source) }},
-		{"Stream", 2 * len(source) / len(x), func() { stream.Apply(target, source) }},
+		{"Far", 2 * len(source) / len(x), func() { a.Apply(target, source, nil) }},
+		{"Stream", 2 * len(source) / len(x), func() { stream.Apply(target, source, nil) }},
 		{"Sums", 1, func() { LaneSums(x, &sums[0]) }},
 		{"Moments", 1, func() { LaneMoments(x, &a.Center, &sums) }},
-		{"Apply", 2, func() { a.Apply(y, x) }},
+		{"Apply", 2, func() { a.Apply(y, x, nil) }},
+		{"ApplyAdd", 3, func() { a.Apply(y, x, dy) }},
 		{"GradientMoments", 2, func() { a.GradientMoments(x, dy, &sums) }},
 		{"Gradient", 3, func() { a.Gradient(y, dy, x) }},
 	} {

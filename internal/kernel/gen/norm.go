@@ -48,8 +48,10 @@ even and those with odd numbers apart, and are then added to totals in float64.`
 				f.op("VFMADD231PS", t, d, acc(1))
 			})
 		}
-		laneScaleShift(f, s, false)
-		laneScaleShift(f, s, true)
+		for _, add := range []bool{false, true} {
+			laneScaleShift(f, s, add, false)
+			laneScaleShift(f, s, add, true)
+		}
 		laneGradient(f, s, false)
 		laneGradient(f, s, true)
 	}
@@ -172,17 +174,23 @@ func alongPixels(f *asm, pointers []string, unroll int, body func(offset int)) {
 	f.label("end")
 }
 
-// laneScaleShift writes y = max(x*factor + offset, floor); with stream set y is aligned and goes past the caches.
-func laneScaleShift(f *asm, s isa, stream bool) {
-	name, store := "laneScaleShift", "VMOVUPS"
-	if stream {
-		name, store = "laneScaleShiftStream", "VMOVNTPS"
+// laneScaleShift writes y = max(x*factor + offset, floor), with add the values at dy added to it; with stream set y is
+// aligned and goes past the caches.
+func laneScaleShift(f *asm, s isa, add, stream bool) {
+	name, note, store := "laneScaleShift", "The maximum of x*factor+offset and floor, which keeps NaN", "VMOVUPS"
+	pointers := []string{"SI", "DI"}
+	if add {
+		name, note, pointers = name+"Add", note+", plus dy", append(pointers, "R8")
 	}
-	f.text(fmt.Sprintf("%s%d", name, 32*s.lanes), 8, "The maximum of x*factor+offset and floor, which keeps NaN.")
+	if stream {
+		name, store = name+"Stream", "VMOVNTPS"
+	}
+	f.text(fmt.Sprintf("%s%d", name, 32*s.lanes), 8, note+".")
 	halves := s.halves()
 	f.op("MOVQ", "arg+0(FP)", "AX")
 	f.op("MOVQ", at(normX, "AX"), "SI")
 	f.op("MOVQ", at(normOut, "AX"), "DI")
+	f.op("MOVQ", at(normDy, "AX"), "R8")
 	f.op("MOVQ", at(normPixels, "AX"), "BX")
 	f.op("MOVQ", at(normFactor, "AX"), "R10")
 	f.op("MOVQ", at(normOffset, "AX"), "R11")
@@ -191,12 +199,15 @@ func laneScaleShift(f *asm, s isa, stream bool) {
 		f.op("VMOVUPS", at(32*h, "R10"), s.reg(10+h))
 		f.op("VMOVUPS", at(32*h, "R11"), s.reg(12+h))
 	}
-	alongPixels(f, []string{"SI", "DI"}, 4, func(offset int) {
+	alongPixels(f, pointers, 4, func(offset int) {
 		for h := range halves {
 			t := offset/64*halves + h
 			f.op("VMOVUPS", s.reg(12+h), s.reg(t))
 			f.op("VFMADD231PS", at(offset+32*h, "SI"), s.reg(10+h), s.reg(t))
 			f.op("VMAXPS", s.reg(t), s.reg(15), s.reg(t))
+			if add {
+				f.op("VADDPS", at(offset+32*h, "R8"), s.reg(t), s.reg(t))
+			}
 			f.op(store, s.reg(t), at(offset+32*h, "DI"))
 		}
 	})
