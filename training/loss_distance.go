@@ -31,10 +31,6 @@ func rowDistances[T kernel.Float](e []T, dim, i int, out []T) {
 	}
 }
 
-// symmetryTile is the side of the squares that two threads never work on together in distanceGradient: a square and its
-// mirror image fit a first-level cache.
-const symmetryTile = 64
-
 // distanceGradient sets gradient [n, dim] to scale times the derivative of the sum of weights[i, j] * d(i, j) by the
 // embeddings e, given their distances. It overwrites weights.
 func distanceGradient[T kernel.Float](threads int, e []T, dim int, distances, weights []T, scale float64, gradient []T) {
@@ -46,19 +42,7 @@ func distanceGradient[T kernel.Float](threads int, e []T, dim int, distances, we
 		kernel.Quotients(row, distances[i*n:][:n], T(scale))
 		row[i] = 0
 	})
-	tiles := (n + symmetryTile - 1) / symmetryTile
-	kernel.Parallel(threads, tiles*tiles, func(tile int) {
-		top, left := tile/tiles*symmetryTile, tile%tiles*symmetryTile
-		if top < left {
-			return // done with its mirror image
-		}
-		for i := top; i < min(top+symmetryTile, n); i++ {
-			for j := left; j < min(left+symmetryTile, i); j++ {
-				v := weights[i*n+j] + weights[j*n+i]
-				weights[i*n+j], weights[j*n+i] = v, v
-			}
-		}
-	})
+	kernel.Symmetrize(threads, n, weights)
 	kernel.GemmParallel(threads, false, false, n, dim, n, -1, weights, n, e, dim, 0, gradient, dim)
 	kernel.Parallel(threads, n, func(i int) {
 		kernel.Axpy(kernel.Sum(weights[i*n:][:n]), e[i*dim:][:dim], gradient[i*dim:][:dim])

@@ -58,6 +58,36 @@ func ExpSum[T Float](y, x []T, center, scale T) float64 {
 	return sum
 }
 
+// symmetrizeBand is the number of rows that Symmetrize hands to a thread at a time: a multiple of the side of the squares
+// that are transposed in registers.
+const symmetrizeBand = 32
+
+// Symmetrize adds to the square matrix x [n, n] its transpose.
+func Symmetrize[T Float](threads, n int, x []T) {
+	checkLen("Symmetrize", "the matrix", len(x), n*n)
+	bands := (n + symmetrizeBand - 1) / symmetrizeBand
+	threads = worthwhile(threads, 16*n*n)
+	Parallel(threads, bands, func(band int) {
+		band = bands - 1 - band // the longest first
+		top, bottom := band*symmetrizeBand, min((band+1)*symmetrizeBand, n)
+		if x32, ok := any(x).([]float32); ok {
+			symmetrize32(x32, n, top, bottom)
+			return
+		}
+		symmetrizeGo(x, n, top, bottom)
+	})
+}
+
+// symmetrizeGo adds to what rows [top, bottom) have up to the diagonal its mirror image, and sets that to the sum.
+func symmetrizeGo[T Float](x []T, n, top, bottom int) {
+	for i := top; i < bottom; i++ {
+		for j := range i + 1 {
+			v := x[i*n+j] + x[j*n+i]
+			x[i*n+j], x[j*n+i] = v, v
+		}
+	}
+}
+
 func sqrtGo[T Float](x []T) {
 	for i, v := range x {
 		x[i] = T(math.Sqrt(float64(v)))

@@ -32,6 +32,30 @@ func expSum512(y, x *float32, n int, center, scale float32) float32
 //go:noescape
 func expSum256(y, x *float32, n int, center, scale float32) float32
 
+//go:noescape
+func symmetrize512(a, b *float32, ld int)
+
+//go:noescape
+func symmetrize256(a, b *float32, ld int)
+
+// symmetrize32 is symmetrizeGo in squares as far as there are whole ones.
+func symmetrize32(x []float32, n, top, bottom int) {
+	side, square := 16, symmetrize512
+	switch vector {
+	case vector256:
+		side, square = 8, symmetrize256
+	case vectorNone:
+		symmetrizeGo(x, n, top, bottom)
+		return
+	}
+	for ; top+side <= bottom; top += side {
+		for left := 0; left <= top; left += side {
+			square(&x[top*n+left], &x[left*n+top], 4*n)
+		}
+	}
+	symmetrizeGo(x, n, top, bottom)
+}
+
 func sqrt32(x []float32) {
 	switch vector {
 	case vector512:

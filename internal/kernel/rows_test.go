@@ -81,6 +81,31 @@ func testRows[T Float](t *testing.T) {
 	}
 }
 
+func TestSymmetrize(t *testing.T) {
+	forEachPath(t, func(t *testing.T) {
+		testSymmetrize[float32](t)
+		testSymmetrize[float64](t)
+	})
+}
+
+func testSymmetrize[T Float](t *testing.T) {
+	rng := rand.New(rand.NewPCG(17, 18))
+	for _, n := range []int{0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 64, 71, 100} {
+		for _, threads := range []int{1, 3} {
+			x := guarded[T](t, rng, n*n)
+			before := slices.Clone(x)
+			Symmetrize(threads, n, x)
+			for i := range n {
+				for j := range n {
+					if got, want := x[i*n+j], before[i*n+j]+before[j*n+i]; got != want {
+						t.Fatalf("%d rows: value %d, %d is %v, want %v", n, i, j, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestExp: over all of its range.
 func TestExp(t *testing.T) {
 	forEachPath(t, func(t *testing.T) {
@@ -143,24 +168,26 @@ func TestRowsBits(t *testing.T) {
 func BenchmarkRows(b *testing.B) {
 	const n = 1024
 	rng := rand.New(rand.NewPCG(1, 2))
-	x, y := make([]float32, n), make([]float32, n)
+	x, y, square := make([]float32, n), make([]float32, n), make([]float32, n*n)
 	for i := range x {
 		x[i] = rng.Float32() + 0.5
 	}
 	for _, c := range []struct {
-		name string
-		call func()
+		name   string
+		values int64
+		call   func()
 	}{
-		{"Sqrt", func() { Sqrt(x) }},
-		{"Quotients", func() { Quotients(y, x, 1) }},
-		{"CountBelow", func() { CountBelow(x, 1) }},
-		{"RowRange", func() { RowRange(x, 1) }},
-		{"ExpSum", func() { ExpSum(y, x, 1, -10) }},
+		{"Sqrt", n, func() { Sqrt(x) }},
+		{"Quotients", n, func() { Quotients(y, x, 1) }},
+		{"CountBelow", n, func() { CountBelow(x, 1) }},
+		{"RowRange", n, func() { RowRange(x, 1) }},
+		{"ExpSum", n, func() { ExpSum(y, x, 1, -10) }},
+		{"Symmetrize", n * n, func() { Symmetrize(1, n, square) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			benchmarkPaths(b, func(b *testing.B) {
 				b.ReportAllocs()
-				b.SetBytes(4 * n)
+				b.SetBytes(4 * c.values)
 				for b.Loop() {
 					c.call()
 				}

@@ -90,6 +90,7 @@ as a tree.`)
 
 		rowRange(f, s)
 		expSum(f, s)
+		symmetrize(f, s)
 	}
 	return f.Bytes()
 }
@@ -281,5 +282,34 @@ func expSum(f *asm, s isa) {
 	})
 	s.sumLanes(f)
 	f.op("VMOVSS", "X0", "ret+32(FP)")
+	f.ret()
+}
+
+// symmetrize writes the function that adds two squares of a matrix to each other, one of them transposed.
+func symmetrize(f *asm, s isa) {
+	f.text(fmt.Sprintf("symmetrize%d", 32*s.lanes), 24,
+		fmt.Sprintf("a += the transpose of b, %d by %d values in rows ld bytes apart, and b = the transpose of a.", s.lanes, s.lanes))
+	f.op("MOVQ", "a+0(FP)", "SI")
+	f.op("MOVQ", "b+8(FP)", "DI")
+	f.op("MOVQ", "ld+16(FP)", "R8")
+	rows := make([]int, s.lanes)
+	each := func(base string, body func(i int)) {
+		f.op("MOVQ", base, "DX")
+		for i := range rows {
+			body(i)
+			if i < len(rows)-1 {
+				f.op("ADDQ", "R8", "DX")
+			}
+		}
+	}
+	each("DI", func(i int) {
+		rows[i] = i
+		f.op("VMOVUPS", "(DX)", s.reg(i))
+	})
+	sums, spare := s.transpose(f, rows, s.lanes)
+	each("SI", func(i int) { f.op("VADDPS", "(DX)", s.reg(sums[i]), s.reg(sums[i])) })
+	each("SI", func(i int) { f.op("VMOVUPS", s.reg(sums[i]), "(DX)") })
+	mirror, _ := s.transpose(f, sums, spare)
+	each("DI", func(i int) { f.op("VMOVUPS", s.reg(mirror[i]), "(DX)") })
 	f.ret()
 }
