@@ -107,7 +107,7 @@ func (c *plainConv[T]) forward(_ int, x, weight, bias, y []T, relu bool) {
 			}
 		}
 		if relu {
-			rectify(y)
+			kernel.ReLU(y, y)
 		}
 	})
 }
@@ -195,7 +195,7 @@ func (c *convolution[T]) backward() {
 	}
 	if c.sums != nil {
 		c.sums.run(func(from, to int, sums [][kernel.BlockChannels]float64) {
-			addLanes(c.grad.data[from:to], &sums[0])
+			kernel.LaneSums(c.grad.data[from:to], &sums[0])
 		})
 		for o := range c.bias.gradient {
 			c.bias.gradient[o] = T(c.sums.total(0, o))

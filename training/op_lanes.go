@@ -111,6 +111,3 @@ func (s *laneSums[T]) total(kind, channel int) float64 {
 func (s *laneSums[T]) each(fn func(from, to int)) {
 	kernel.Parallel(s.threads, s.images*s.blocks, func(i int) { fn(i*s.area, (i+1)*s.area) })
 }
-
-// addLanes adds the values of each lane of x to the sums.
-func addLanes[T kernel.Float](x []T, sums *[lanes]float64) { kernel.LaneSums(x, sums) }

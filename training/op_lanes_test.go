@@ -1,6 +1,7 @@
 package training
 
 import (
+	"imgsearch/internal/kernel"
 	"math"
 	"testing"
 )
@@ -60,7 +61,7 @@ func TestLaneSums(t *testing.T) {
 			block(images, channels, side*side, convert[float32](plain), x.data)
 			s := newLaneSums(g, x, 2)
 			s.run(func(from, to int, sums [][lanes]float64) {
-				addLanes(x.data[from:to], &sums[1])
+				kernel.LaneSums(x.data[from:to], &sums[1])
 			})
 			for c, w := range want {
 				if got := s.total(1, c); math.Abs(got-w) > 1e-4 {

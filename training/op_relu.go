@@ -12,9 +12,6 @@ func parallelPieces(threads, n int, fn func(from, to int)) {
 	})
 }
 
-// rectify sets x to max(x, 0).
-func rectify[T kernel.Float](x []T) { kernel.ReLU(x, x) }
-
 // addReLU adds max(x, 0).
 func addReLU[T kernel.Float](g *graph[T], name string, x *variable[T]) (*variable[T], error) {
 	var y *variable[T]
