@@ -108,6 +108,9 @@ func (p *convPlan) list(r *convRegion, taps []convTap) []convTap {
 type convJob struct {
 	source, weights, target, bias []float32
 	add, relu                     bool
+
+	// What source and weights are rounded to, where the products are of bfloat16.
+	sourceBF16, weightsBF16 []BF16
 }
 
 // run shares a job among threads: by images and, where there are few, by target blocks too.

@@ -35,6 +35,10 @@ func (t *convTile) pixels(i, y, x, count, dy, dx, di int) {
 	t.targetPitch = di*p.targetBlocks*targetPlane + (dy*p.targetW+dx)*p.targetStep*b
 	t.targetNext, t.weightsNext = targetPlane, p.filter
 	t.count = count
+	if t.job.sourceBF16 != nil {
+		t.runBF16()
+		return
+	}
 	t.run()
 }
 

@@ -46,6 +46,7 @@ func FuzzConvolution(f *testing.F) {
 		forEachPath(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			testConv(t, rng, s, images)
+			testConvBF16(t, rng, s, images)
 			if WinogradServes(s) {
 				testConvolution(t, rng, NewWinograd(s), s, images, winogradError)
 			}

@@ -22,28 +22,49 @@ channels, whose sums stay in registers while it runs along the taps of the windo
 		if s.lanes == 16 {
 			for blocks := 1; blocks <= 2; blocks++ {
 				for pixels := 1; pixels <= convPixels512; pixels++ {
-					convTile(f, s, pixels, blocks)
+					convTile(f, s, float32Terms, pixels, blocks)
 				}
 			}
 			for channels := 1; channels <= 16; channels++ {
-				convWeights(f, s, channels)
+				convWeights(f, s, float32Terms, channels)
 			}
 			continue
 		}
 		for pixels := 1; pixels <= convPixels256; pixels++ {
-			convTile(f, s, pixels, 1)
+			convTile(f, s, float32Terms, pixels, 1)
 		}
 		for channels := 1; channels <= 6; channels++ {
-			convWeights(f, s, channels)
+			convWeights(f, s, float32Terms, channels)
 		}
 	}
 	return f.Bytes()
 }
 
+// convTerms is what the sums of a convolution are made of: products of 32 bits with 32 bits.
+type convTerms struct {
+	// name ends the names of the functions.
+	name func(s isa) string
+	// multiply adds to register acc the products of registers x and w.
+	multiply func(f *asm, s isa, x, w, acc int)
+	// multiplyOne adds to register acc the products of register w with the value at base; AVX-512 only.
+	multiplyOne func(f *asm, offset int, base string, w, acc int)
+	// perWord is the number of values in 32 bits. The taps of a plan are those of float32 whatever it is.
+	perWord int
+}
+
+var float32Terms = convTerms{
+	name:     func(s isa) string { return fmt.Sprint(32 * s.lanes) },
+	multiply: func(f *asm, s isa, x, w, acc int) { f.op("VFMADD231PS", s.reg(w), s.reg(x), s.reg(acc)) },
+	multiplyOne: func(f *asm, offset int, base string, w, acc int) {
+		f.op("VFMADD231PS.BCST", at(offset, base), avx512.reg(w), avx512.reg(acc))
+	},
+	perWord: 1,
+}
+
 // convTile writes the tile of so many pixels and blocks of 16 output channels. Pixels lie a pitch apart, in memory and
 // in the tile, so a tile can run along a row, down a column, or through the images of a batch.
-func convTile(f *asm, s isa, pixels, blocks int) {
-	f.text(fmt.Sprintf("convTile%dx%dx%d", 32*s.lanes, pixels, blocks), 8, fmt.Sprintf("%d pixels by %d output channels.", pixels, 16*blocks))
+func convTile(f *asm, s isa, terms convTerms, pixels, blocks int) {
+	f.text(fmt.Sprintf("convTile%sx%dx%d", terms.name(s), pixels, blocks), 8, fmt.Sprintf("%d pixels by %d output channels.", pixels, 16*blocks))
 	vecs := blocks * s.halves()
 	acc := func(p, v int) int { return p*vecs + v }
 	w := pixels * vecs
@@ -74,26 +95,40 @@ func convTile(f *asm, s isa, pixels, blocks int) {
 			f.op("VMOVUPS", mem("DI", "R8", 64*u, v), s.reg(w+v))
 		}
 		for p := range pixels {
-			t := s.reg(temps[p%len(temps)])
+			t := temps[p%len(temps)]
 			r := row(p)
 			if u > 0 {
 				r = fmt.Sprint(4*u) + r
 			}
-			f.op("VBROADCASTSS", r, t)
+			f.op("VBROADCASTSS", r, s.reg(t))
 			for v := range vecs {
-				f.op("VFMADD231PS", s.reg(w+v), t, s.reg(acc(p, v)))
+				terms.multiply(f, s, t, w+v, acc(p, v))
 			}
 		}
 	}
 	f.op("TESTQ", "R13", "R13")
 	f.op("JEQ", "finish")
 	f.label("tap")
-	f.op("MOVQ", at(convIn, "AX"), "SI")
-	f.op("ADDQ", at(convInAt, "AX"), "SI")
-	f.op("ADDQ", at(tapIn, "BX"), "SI")
-	f.op("MOVQ", at(convW, "AX"), "DI")
-	f.op("ADDQ", at(tapW, "BX"), "DI")
-	f.op("MOVQ", at(tapChannels, "BX"), "CX")
+	if terms.perWord == 1 {
+		f.op("MOVQ", at(convIn, "AX"), "SI")
+		f.op("ADDQ", at(convInAt, "AX"), "SI")
+		f.op("ADDQ", at(tapIn, "BX"), "SI")
+		f.op("MOVQ", at(convW, "AX"), "DI")
+		f.op("ADDQ", at(tapW, "BX"), "DI")
+		f.op("MOVQ", at(tapChannels, "BX"), "CX")
+	} else {
+		f.note("Offsets are half of those in float32, channels go in pairs.")
+		f.op("MOVQ", at(tapIn, "BX"), "SI")
+		f.op("SARQ", "$1", "SI")
+		f.op("ADDQ", at(convIn, "AX"), "SI")
+		f.op("ADDQ", at(convInAt, "AX"), "SI")
+		f.op("MOVQ", at(tapW, "BX"), "DI")
+		f.op("SARQ", "$1", "DI")
+		f.op("ADDQ", at(convW, "AX"), "DI")
+		f.op("MOVQ", at(tapChannels, "BX"), "CX")
+		f.op("INCQ", "CX")
+		f.op("SHRQ", "$1", "CX")
+	}
 	f.op("ADDQ", imm(tapBytes), "BX")
 	for i := 1; i < bases; i++ {
 		f.op("LEAQ", atIndex(0, rowBases[i-1], "R9", 4), rowBases[i])
@@ -177,8 +212,8 @@ func convTile(f *asm, s isa, pixels, blocks int) {
 
 // convWeights writes the function that adds to the gradient of one tap, so many input channels by 16 output channels,
 // the products of a rectangle of pixels: x pixels lie xPitch apart in a row, dy pixels follow each other.
-func convWeights(f *asm, s isa, channels int) {
-	f.text(fmt.Sprintf("convWeights%dx%d", 32*s.lanes, channels), 8, fmt.Sprintf("%d input channels by 16 output channels.", channels))
+func convWeights(f *asm, s isa, terms convTerms, channels int) {
+	f.text(fmt.Sprintf("convWeights%sx%d", terms.name(s), channels), 8, fmt.Sprintf("%d input channels by 16 output channels.", channels))
 	vecs := s.halves()
 	acc := func(c, v int) int { return c*vecs + v }
 	dy := channels * vecs
@@ -211,7 +246,7 @@ func convWeights(f *asm, s isa, channels int) {
 	}
 	for c := range channels {
 		if s.lanes == 16 {
-			f.op("VFMADD231PS.BCST", at(4*c, "SI"), s.reg(dy), s.reg(acc(c, 0)))
+			terms.multiplyOne(f, 4*c, "SI", dy, acc(c, 0))
 			continue
 		}
 		t := s.reg(temps[c%len(temps)])
