@@ -21,7 +21,7 @@ type ConvEpilogue struct {
 	ReLU bool
 }
 
-// Convolution is what [Conv], [Winograd] and [ConvBF16] have in common. Weights are packed once and used for many images.
+// Convolution is what [Conv], [Winograd], [ConvBF16] and [WinogradBF16] have in common. Weights are packed once and used for many images.
 type Convolution interface {
 	// Shape returns the shape that the convolution was made for, OutputSize the height and width of the output.
 	Shape() ConvShape
@@ -54,5 +54,11 @@ func NewConvolution(s ConvShape) Convolution {
 	return NewConv(s)
 }
 
-// NewConvolutionBF16 returns the faster way to convolutions of a shape with products of bfloat16 values.
-func NewConvolutionBF16(s ConvShape) Convolution { return NewConvBF16(s) }
+// NewConvolutionBF16 returns the faster way to convolutions of a shape with products of bfloat16 values. The choice depends
+// on the shape alone.
+func NewConvolutionBF16(s ConvShape) Convolution {
+	if WinogradBF16Serves(s) && min(s.In, s.Out) >= winogradChannels {
+		return NewWinogradBF16(s)
+	}
+	return NewConvBF16(s)
+}

@@ -22,8 +22,9 @@
 //     the whole window, taps that fall on the padding are left out.
 //   - [Winograd] serves windows of 3x3 with stride 1 and no dilation with a quarter of the multiplications.
 //
-// [NewConvolution] chooses by the shape. docs/performance.md explains both. [ConvBF16] is Conv with products of bfloat16
-// values, which processors with AVX512-BF16 compute at twice the speed.
+// [NewConvolution] chooses by the shape. docs/performance.md explains both. [ConvBF16] and [WinogradBF16] are
+// their likes with products of bfloat16 values, which processors with AVX512-BF16 compute at twice the speed:
+// [NewConvolutionBF16].
 //
 // # Between convolutions
 //
@@ -42,7 +43,8 @@
 //     pair of vectors; AVX-512 and AVX2 give the same bits.
 //   - [Conv] and [Winograd] document their order of summation; it depends on the shape and, for the gradient of the
 //     weights, on the number of images. AVX-512 and AVX2 give the same bits.
-//   - The methods of [ConvBF16] likewise, but that AVX2 runs plain Go there, which may differ from AVX-512 in the last bits.
+//   - [ConvBF16] and [WinogradBF16] likewise, but that AVX2 runs plain Go there, which may differ from AVX-512 in the last
+//     bits.
 //   - The methods of [Resampler] and [Dropout] work pixel by pixel; the means that [Resampler.Stretch] returns are sums in
 //     an order that depends on the window only. AVX-512 and AVX2 give the same bits; so does plain Go in [Dropout].
 //   - [Axpy], [Scale] and the other functions that work element by element give the same bits in AVX-512 and AVX2;

@@ -282,6 +282,16 @@ func (p *winogradPlan) spread(c chunk, source, padded, planes []float32) {
 		source: padded, row: p.paddedRow, sourceNext: winogradTile * b,
 		target: planes, plane: p.sourcePlane, targetNext: p.sourcePitch, count: p.tilesX,
 	}
+	p.eachLine(c, source, padded, func(line, block, at int) {
+		t.sourceAt, t.targetAt = at, line*p.tilesX*p.sourcePitch+block*b
+		t.run(winogradInput)
+	})
+}
+
+// eachLine calls fn for each line of tiles of a chunk's images, and each block of channels, with the place of its inputs
+// in padded.
+func (p *winogradPlan) eachLine(c chunk, source, padded []float32, fn func(line, block, at int)) {
+	const b = BlockChannels
 	for image := range c.images {
 		for block := range p.inBlocks {
 			plane := source[((c.image+image)*p.inBlocks+block)*p.h*p.w*b:][:p.h*p.w*b]
@@ -294,9 +304,7 @@ func (p *winogradPlan) spread(c chunk, source, padded, planes []float32) {
 				}
 			}
 			for row := range c.rows {
-				t.sourceAt = row * winogradTile * p.paddedRow
-				t.targetAt = (image*c.rows+row)*p.tilesX*p.sourcePitch + block*b
-				t.run(winogradInput)
+				fn(image*c.rows+row, block, row*winogradTile*p.paddedRow)
 			}
 		}
 	}

@@ -83,6 +83,11 @@ func TestWinogradError(t *testing.T) {
 	}
 	direct, fast := rms(NewConv(s)), rms(NewWinograd(s))
 	t.Logf("relative error: direct %.2g, Winograd %.2g", direct, fast)
+	directBF16, fastBF16 := rms(NewConvBF16(s)), rms(NewWinogradBF16(s))
+	t.Logf("relative error in bfloat16: direct %.2g, Winograd %.2g", directBF16, fastBF16)
+	if fastBF16 > 5*directBF16 || fastBF16 > 0.015 {
+		t.Errorf("relative error in bfloat16 %.2g, of a direct convolution %.2g", fastBF16, directBF16)
+	}
 	if fast > 5*direct || fast > 2e-6 {
 		t.Errorf("relative error %.2g, of a direct convolution %.2g", fast, direct)
 	}

@@ -12,7 +12,11 @@ func (c *Winograd) BackwardWeights(threads, n int, x, dy, gradient []float32) {
 	checkLen("BackwardWeights", "x", len(x), c.InputLen(n))
 	checkLen("BackwardWeights", "dy", len(dy), c.OutputLen(n))
 	checkLen("BackwardWeights", "gradient", len(gradient), c.GradientLen())
-	p := &c.forward
+	c.forward.backwardWeights(threads, n, x, dy, gradient, false)
+}
+
+// backwardWeights is BackwardWeights, with rounding to bfloat16 where asked for.
+func (p *winogradPlan) backwardWeights(threads, n int, x, dy, gradient []float32, bf16 bool) {
 	gradient = gradient[:p.filtersLen()]
 	if n == 0 {
 		clear(gradient)
@@ -31,8 +35,8 @@ func (c *Winograd) BackwardWeights(threads, n int, x, dy, gradient []float32) {
 	}
 	threads = worthwhile(threads, n*p.work())
 	ParallelPieces(threads, groups*runs, 1, func(_, from, to int) {
-		w := newWinogradWeights(p, n, x, dy)
-		defer giveBack(w.scratch)
+		w := newWinogradWeights(p, n, x, dy, bf16)
+		defer w.giveBack()
 		for i := from; i < to; i++ {
 			group, run := i%groups, i/groups
 			w.block, w.blocks = run*p.outBlocks/runs, (run+1)*p.outBlocks/runs-run*p.outBlocks/runs
@@ -55,22 +59,39 @@ type winogradWeights struct {
 	padded, paddedGradient []float32
 	inputs, gradients      []float32 // in planes
 	sums                   []float32 // in planes, [blocks, in, 16]
+
+	bf16  bool // then, instead of inputs and gradients:
+	pairs winogradWeightPairs
 }
 
-func newWinogradWeights(p *winogradPlan, n int, x, dy []float32) *winogradWeights {
-	w := &winogradWeights{plan: p, n: n, x: x, dy: dy}
-	w.scratch = borrow[float32](2*p.paddedLen + winogradPlanes*(p.sourcePlane+w.gradientPlane()+w.sumsPlane()))
+func newWinogradWeights(p *winogradPlan, n int, x, dy []float32, bf16 bool) *winogradWeights {
+	w := &winogradWeights{plan: p, n: n, x: x, dy: dy, bf16: bf16}
+	spread := winogradPlanes * (p.sourcePlane + w.gradientPlane())
+	if bf16 {
+		spread = 0
+		w.borrowPairs()
+	}
+	w.scratch = borrow[float32](2*p.paddedLen + winogradPlanes*w.sumsPlane() + spread)
 	rest := w.scratch
 	take := func(length int) (s []float32) {
 		s, rest = rest[:length:length], rest[length:]
 		return s
 	}
 	w.padded, w.paddedGradient = take(p.paddedLen), take(p.paddedLen)
-	w.inputs, w.gradients = take(winogradPlanes*p.sourcePlane), take(winogradPlanes*w.gradientPlane())
+	if !bf16 {
+		w.inputs, w.gradients = take(winogradPlanes*p.sourcePlane), take(winogradPlanes*w.gradientPlane())
+	}
 	w.sums = take(winogradPlanes * w.sumsPlane())
 	clear(w.padded)
 	clear(w.paddedGradient)
 	return w
+}
+
+func (w *winogradWeights) giveBack() {
+	giveBack(w.scratch)
+	if w.bf16 {
+		giveBackBF16(w.pairs.scratch)
+	}
 }
 
 // gradientPitch is the number of values of a transformed tile of a part's gradients in a plane.
@@ -87,25 +108,11 @@ func (w *winogradWeights) part(from, to int, filters []float32) {
 	const b = BlockChannels
 	p := w.plan
 	clear(w.sums)
-	maxRows, maxBlocks := productTileSize()
-	t := winogradProduct{
-		a: w.inputs, aPitch: p.sourcePitch, aPlane: p.sourcePlane,
-		b: w.gradients, bPitch: w.gradientPitch(), bNext: b, bPlane: w.gradientPlane(),
-		c: w.sums, cPitch: b, cNext: p.in * b, cPlane: w.sumsPlane(),
-	}
 	for i := from; i < to; i++ {
-		c := p.chunk(i, w.n)
-		p.spread(c, w.x, w.padded, w.inputs)
-		w.spreadGradients(c)
-		t.k = c.tiles
-		for block := 0; block < w.blocks; block += maxBlocks {
-			t.blocks = min(maxBlocks, w.blocks-block)
-			t.bAt = block * b
-			eachTile(p.in, maxRows, func(from, count int) {
-				t.aAt, t.rows = from, count
-				t.cAt = (block*p.in + from) * b
-				t.run(true)
-			})
+		if c := p.chunk(i, w.n); w.bf16 {
+			w.addPairs(c)
+		} else {
+			w.add(c)
 		}
 	}
 	for block := range w.blocks {
@@ -117,6 +124,29 @@ func (w *winogradWeights) part(from, to int, filters []float32) {
 	}
 }
 
+// add adds a chunk to the sums.
+func (w *winogradWeights) add(c chunk) {
+	const b = BlockChannels
+	p := w.plan
+	maxRows, maxBlocks := productTileSize()
+	t := winogradProduct{
+		a: w.inputs, aPitch: p.sourcePitch, aPlane: p.sourcePlane,
+		b: w.gradients, bPitch: w.gradientPitch(), bNext: b, bPlane: w.gradientPlane(),
+		c: w.sums, cPitch: b, cNext: p.in * b, cPlane: w.sumsPlane(), k: c.tiles,
+	}
+	p.spread(c, w.x, w.padded, w.inputs)
+	w.spreadGradients(c)
+	for block := 0; block < w.blocks; block += maxBlocks {
+		t.blocks = min(maxBlocks, w.blocks-block)
+		t.bAt = block * b
+		eachTile(p.in, maxRows, func(from, count int) {
+			t.aAt, t.rows = from, count
+			t.cAt = (block*p.in + from) * b
+			t.run(true)
+		})
+	}
+}
+
 // spreadGradients transforms the gradients of a chunk's outputs to planes.
 func (w *winogradWeights) spreadGradients(c chunk) {
 	const b, side = BlockChannels, winogradTile
@@ -124,6 +154,17 @@ func (w *winogradWeights) spreadGradients(c chunk) {
 	t := winogradTransform{
 		source: w.paddedGradient, row: p.paddedRow, sourceNext: side * b, target: w.gradients, plane: w.gradientPlane(), targetNext: w.gradientPitch(), count: p.tilesX,
 	}
+	w.eachGradientLine(c, func(line, block int) {
+		t.targetAt = line*p.tilesX*w.gradientPitch() + block*b
+		t.run(winogradGradient)
+	})
+}
+
+// eachGradientLine calls fn for each line of tiles of a chunk's images, and each block of the run, with its gradients in
+// paddedGradient.
+func (w *winogradWeights) eachGradientLine(c chunk, fn func(line, block int)) {
+	const b, side = BlockChannels, winogradTile
+	p := w.plan
 	for image := range c.images {
 		for block := range w.blocks {
 			plane := w.dy[((c.image+image)*p.outBlocks+w.block+block)*p.oh*p.ow*b:][:p.oh*p.ow*b]
@@ -137,8 +178,7 @@ func (w *winogradWeights) spreadGradients(c chunk) {
 						clear(to)
 					}
 				}
-				t.targetAt = (image*c.rows+row)*p.tilesX*w.gradientPitch() + block*b
-				t.run(winogradGradient)
+				fn(image*c.rows+row, block)
 			}
 		}
 	}

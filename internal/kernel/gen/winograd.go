@@ -46,18 +46,11 @@ func winogradFile() []byte {
 	f := newFile(`
 Winograd convolutions, F(4x4, 3x3), on activations in blocks of 16 channels: the transforms of tiles and filters, and the
 products of the transformed ones. AVX2 does half a block at a time.`)
-	f.WriteByte('\n')
-	for i, c := range winogradConstants {
-		for lane := 0; lane < 8; lane++ {
-			bits := uint64(math.Float32bits(float32(c.value)))
-			fmt.Fprintf(f, "DATA winogradConstants<>+%d(SB)/8, $%#x\n", 64*i+8*lane, bits<<32|bits)
-		}
-	}
-	fmt.Fprintf(f, "GLOBL winogradConstants<>(SB), RODATA|NOPTR, $%d\n", 64*len(winogradConstants))
+	winogradData(f)
 	for _, s := range []isa{avx512, avx2} {
-		winogradInput(f, s)
+		winogradInput(f, s, "Input", (*transformer).store)
 		winogradOutput(f, s)
-		winogradGradient(f, s)
+		winogradGradient(f, s, "Gradient", (*transformer).store)
 		winogradFilter(f, s)
 		winogradFilterGradient(f, s)
 		rows, vecs := productRows512, []int{1, 2}
@@ -66,12 +59,24 @@ products of the transformed ones. AVX2 does half a block at a time.`)
 		}
 		for _, v := range vecs {
 			for r := 1; r <= rows; r++ {
-				winogradProduct(f, s, r, v, false)
-				winogradProduct(f, s, r, v, true)
+				winogradProduct(f, s, float32Terms, r, v, false)
+				winogradProduct(f, s, float32Terms, r, v, true)
 			}
 		}
 	}
 	return f.Bytes()
+}
+
+// winogradData writes the constants.
+func winogradData(f *asm) {
+	f.WriteByte('\n')
+	for i, c := range winogradConstants {
+		for lane := 0; lane < 8; lane++ {
+			bits := uint64(math.Float32bits(float32(c.value)))
+			fmt.Fprintf(f, "DATA winogradConstants<>+%d(SB)/8, $%#x\n", 64*i+8*lane, bits<<32|bits)
+		}
+	}
+	fmt.Fprintf(f, "GLOBL winogradConstants<>(SB), RODATA|NOPTR, $%d\n", 64*len(winogradConstants))
 }
 
 // winogradStubs returns the Go side of winograd_amd64.s.
@@ -252,9 +257,9 @@ func spreadFilter(t *transformer, x []int, temps [3]int, out func(j, reg int)) {
 // spreadTiles writes a function that spreads squares of side n into 36 planes, a column after the other and then a row
 // after the other. vertical writes two rows of column j, from its values at mem, into registers. Three rounds make
 // rows 1 and 2, 3 and 4, 5 and 0.
-func spreadTiles(f *asm, s isa, name, note string, n int, constants []string, line spread,
+func spreadTiles(f *asm, s isa, name, note string, n int, constants []string, store func(t *transformer, reg int, mem string), line spread,
 	vertical func(t *transformer, round int, mem func(i int) string, first, second int, temps [3]int)) {
-	f.text(fmt.Sprintf("winograd%s%d", name, 32*s.lanes), 8, note)
+	f.text(winogradName(name, s), 8, note)
 	f.op("MOVQ", "arg+0(FP)", "AX")
 	t := newTransformer(f, s, 2*n+3, constants...)
 	temps := [3]int{2 * n, 2*n + 1, 2*n + 2}
@@ -280,7 +285,7 @@ func spreadTiles(f *asm, s isa, name, note string, n int, constants []string, li
 			for j := range x {
 				x[j] = row*n + j
 			}
-			line(t, x, temps, func(j, reg int) { t.store(reg, p.at(j, "BX")) })
+			line(t, x, temps, func(j, reg int) { store(t, reg, p.at(j, "BX")) })
 			if round < 2 || row == 0 {
 				t.op("ADDQ", "R12", "BX")
 			}
@@ -301,8 +306,8 @@ func offset(bytes int, mem string) string {
 	return fmt.Sprint(bytes) + mem
 }
 
-func winogradInput(f *asm, s isa) {
-	spreadTiles(f, s, "Input", "Transforms tiles of 6x6 pixels.", 6, []string{"a", "b", "aa", "bb", "product", "sum"}, spreadInput,
+func winogradInput(f *asm, s isa, name string, store func(t *transformer, reg int, mem string)) {
+	spreadTiles(f, s, name, "Transforms tiles of 6x6 pixels.", 6, []string{"a", "b", "aa", "bb", "product", "sum"}, store, spreadInput,
 		func(t *transformer, round int, mem func(i int) string, first, second int, temps [3]int) {
 			x, w := temps[0], temps[1]
 			if round == 2 {
@@ -331,8 +336,8 @@ func winogradInput(f *asm, s isa) {
 		})
 }
 
-func winogradGradient(f *asm, s isa) {
-	spreadTiles(f, s, "Gradient", "Transforms tiles of 4x4 pixels of a gradient.", 4, []string{"a", "b", "aa", "bb", "aaa", "bbb"}, spreadGradient,
+func winogradGradient(f *asm, s isa, name string, store func(t *transformer, reg int, mem string)) {
+	spreadTiles(f, s, name, "Transforms tiles of 4x4 pixels of a gradient.", 4, []string{"a", "b", "aa", "bb", "aaa", "bbb"}, store, spreadGradient,
 		func(t *transformer, round int, mem func(i int) string, first, second int, temps [3]int) {
 			if round == 2 {
 				t.load(mem(3), first)
@@ -354,7 +359,7 @@ func winogradGradient(f *asm, s isa) {
 }
 
 func winogradFilter(f *asm, s isa) {
-	spreadTiles(f, s, "Filter", "Transforms filters of 3x3.", 3, []string{"n0", "na", "nb", "ana", "bnb", "aana", "bbnb"}, spreadFilter,
+	spreadTiles(f, s, "Filter", "Transforms filters of 3x3.", 3, []string{"n0", "na", "nb", "ana", "bnb", "aana", "bbnb"}, (*transformer).store, spreadFilter,
 		func(t *transformer, round int, mem func(i int) string, first, second int, temps [3]int) {
 			e, o, x := temps[0], temps[1], temps[2]
 			if round == 2 {
@@ -551,12 +556,12 @@ func winogradFilterGradient(f *asm, s isa) {
 
 // winogradProduct writes a tile of C = A B at each of a number of positions: so many rows by so many registers, which
 // are neighbouring blocks of 16 columns, or the halves of one. With outer, C += A^T B: a row is then a column of A.
-func winogradProduct(f *asm, s isa, rows, vecs int, outer bool) {
+func winogradProduct(f *asm, s isa, terms convTerms, rows, vecs int, outer bool) {
 	name, note := "Product", "C = A B"
 	if outer {
 		name, note = "Outer", "C += A^T B"
 	}
-	f.text(fmt.Sprintf("winograd%s%dx%dx%d", name, 32*s.lanes, rows, vecs), 8,
+	f.text(fmt.Sprintf("winograd%s%sx%dx%d", name, terms.name(s), rows, vecs), 8,
 		fmt.Sprintf("%s for %d rows by %d columns.", note, rows, vecs*s.lanes))
 	acc := func(r, v int) string { return s.reg(r*vecs + v) }
 	w := rows * vecs
@@ -615,10 +620,10 @@ func winogradProduct(f *asm, s isa, rows, vecs int, outer bool) {
 			f.op("VMOVUPS", mem("R8", "R10", 0, v), s.reg(w+v))
 		}
 		for r := range rows {
-			t := s.reg(temps[r%len(temps)])
-			f.op("VBROADCASTSS", at(4*r, "SI"), t)
+			t := temps[r%len(temps)]
+			f.op("VBROADCASTSS", at(4*r, "SI"), s.reg(t))
 			for v := range vecs {
-				f.op("VFMADD231PS", s.reg(w+v), t, acc(r, v))
+				terms.multiply(f, s, t, w+v, r*vecs+v)
 			}
 		}
 		f.op("ADDQ", "R9", "SI")
@@ -637,10 +642,10 @@ func winogradProduct(f *asm, s isa, rows, vecs int, outer bool) {
 				f.op("VMOVUPS", mem("R8", "DI", 64*u, v), s.reg(w+v))
 			}
 			for r := range rows {
-				t := s.reg(temps[r%len(temps)])
-				f.op("VBROADCASTSS", offset(4*u, row(r)), t)
+				t := temps[r%len(temps)]
+				f.op("VBROADCASTSS", offset(4*u, row(r)), s.reg(t))
 				for v := range vecs {
-					f.op("VFMADD231PS", s.reg(w+v), t, acc(r, v))
+					terms.multiply(f, s, t, w+v, r*vecs+v)
 				}
 			}
 		}
