@@ -24,6 +24,8 @@ type BareStepOptions struct {
 	Groups int
 	// Threads is the number of processors to use; 0 is all.
 	Threads int
+	// Precision is that of the convolutions, as in [Options].
+	Precision Precision
 	// LearningRate of the steps; 0 is 1e-4, so that no weight runs off, which would change the speed.
 	LearningRate float64
 	// Momentum, Nesterov and WeightDecay are those of [Options].
@@ -48,7 +50,7 @@ func (o Options) BareStepOptions() (BareStepOptions, error) {
 		return BareStepOptions{}, err
 	}
 	return BareStepOptions{
-		Architecture: o.Architecture, Head: o.Head, Loss: o.Loss, Groups: o.Batch, Threads: o.Threads,
+		Architecture: o.Architecture, Head: o.Head, Loss: o.Loss, Groups: o.Batch, Threads: o.Threads, Precision: o.Precision,
 		Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay, Seed: o.Seed,
 	}, nil
 }
@@ -78,6 +80,10 @@ func NewBareStep(o BareStepOptions) (*BareStep, error) {
 	if o.Groups > maxBatch {
 		return nil, optionError("groups", o.Groups, fmt.Sprintf("at most %d", maxBatch))
 	}
+	precision, err := o.Precision.complete()
+	if err != nil {
+		return nil, err
+	}
 	rng := rand.New(rand.NewPCG(o.Seed, uint64(streamWeights)))
 	weights := embedder.InitWeights(a, rng)
 	for name, t := range initHeadWeights(a.OutputDim(), o.Head, rng) {
@@ -85,7 +91,7 @@ func NewBareStep(o BareStepOptions) (*BareStep, error) {
 	}
 	net, err := newNetwork(networkConfig{
 		Architecture: a, Head: o.Head, Weights: weights, Loss: o.Loss, Groups: o.Groups, Rows: o.Loss.rows(),
-		Threads: o.Threads, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
+		Threads: o.Threads, Precision: precision, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("bare step: %w", err)

@@ -25,6 +25,7 @@ type graph[T kernel.Float] struct {
 	expr       *gorgonia.ExprGraph
 	machine    gorgonia.VM
 	threads    int
+	precision  Precision // of convolutions
 	operations []*operation[T]
 	variables  map[*gorgonia.Node]*variable[T]
 

@@ -28,6 +28,8 @@ type networkConfig struct {
 	Groups, Rows int
 	// Threads is the most threads that work at the same time; 0 stands for all. Results do not depend on it.
 	Threads int
+	// Precision is that of the convolutions.
+	Precision Precision
 	// Momentum, WeightDecay and Nesterov are those of torch.optim.SGD. Weight decay leaves alone biases and what batch
 	// normalisation learns.
 	Momentum, WeightDecay float64
@@ -148,6 +150,7 @@ func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuild
 		return nil, err
 	}
 	g := newGraph[T](c.Threads)
+	g.precision = c.Precision
 	n := &netOf[T]{config: c, graph: g, batch: batch}
 	n.config.Weights = nil
 	b := &netBuilder[T]{net: n, byName: map[string]*parameter[T]{}, fixed: fixed}

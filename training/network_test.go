@@ -641,25 +641,30 @@ func BenchmarkStep(b *testing.B) {
 		{"default-256-pairs", net, preset.options.Loss, 256},
 	} {
 		for _, threads := range []int{1, 2} {
-			b.Run(fmt.Sprintf("%s/threads=%d", c.name, threads), func(b *testing.B) {
-				rng := rand.New(rand.NewPCG(1, 2))
-				n, err := newNetwork(networkConfig{
-					Architecture: c.net, Weights: embedder.InitWeights(c.net, rng), Loss: c.loss,
-					Groups: c.groups, Rows: c.loss.rows(), Threads: threads, Momentum: 0.9, Nesterov: c.groups >= 64,
-				})
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer n.close()
-				x := testImages(rng, n.inputLen())
-				b.ReportAllocs()
-				for b.Loop() {
-					if _, err := n.step(x, 1e-4); err != nil {
+			for _, precision := range Precisions() {
+				b.Run(fmt.Sprintf("%s/threads=%d/%s", c.name, threads, precision), func(b *testing.B) {
+					if _, err := precision.complete(); err != nil {
+						b.Skip(err)
+					}
+					rng := rand.New(rand.NewPCG(1, 2))
+					n, err := newNetwork(networkConfig{
+						Architecture: c.net, Weights: embedder.InitWeights(c.net, rng), Loss: c.loss,
+						Groups: c.groups, Rows: c.loss.rows(), Threads: threads, Precision: precision, Momentum: 0.9, Nesterov: c.groups >= 64,
+					})
+					if err != nil {
 						b.Fatal(err)
 					}
-				}
-				b.ReportMetric(float64(n.batch)*float64(b.N)/b.Elapsed().Seconds(), "images/s")
-			})
+					defer n.close()
+					x := testImages(rng, n.inputLen())
+					b.ReportAllocs()
+					for b.Loop() {
+						if _, err := n.step(x, 1e-4); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportMetric(float64(n.batch)*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+				})
+			}
 		}
 	}
 }

@@ -15,9 +15,9 @@ type convArithmetic[T kernel.Float] interface {
 	backwardWeights(threads int, x, dy, dw []T)
 }
 
-// newConvArithmetic returns a convolution of package kernel for float32, a plain one for float64.
-func newConvArithmetic[T kernel.Float](s kernel.ConvShape, n int) convArithmetic[T] {
-	if fast, ok := any(newPackedConv(s, n)).(convArithmetic[T]); ok {
+// newConvArithmetic returns a convolution of package kernel of the given precision for float32, a plain one for float64.
+func newConvArithmetic[T kernel.Float](s kernel.ConvShape, n int, precision Precision) convArithmetic[T] {
+	if fast, ok := any(newPackedConv(s, n, precision)).(convArithmetic[T]); ok {
 		return fast
 	}
 	return &plainConv[T]{shape: s, n: n}
@@ -31,8 +31,11 @@ type packedConv struct {
 	bias             []float32
 }
 
-func newPackedConv(s kernel.ConvShape, n int) *packedConv {
+func newPackedConv(s kernel.ConvShape, n int, precision Precision) *packedConv {
 	c := kernel.NewConvolution(s)
+	if precision == BFloat16 && s.In >= kernel.BlockChannels {
+		c = kernel.NewConvolutionBF16(s)
+	}
 	return &packedConv{
 		Convolution: c, n: n,
 		packed: make([]float32, c.WeightsLen()), gradient: make([]float32, c.GradientLen()),
@@ -143,7 +146,7 @@ type convolution[T kernel.Float] struct {
 // addConv adds a convolution of the images x, with ReLU where asked for.
 func addConv[T kernel.Float](g *graph[T], name string, s kernel.ConvShape, x *variable[T], weight, bias *parameter[T], relu bool) (*variable[T], error) {
 	n := x.shape[0]
-	c := &convolution[T]{graph: g, arithmetic: newConvArithmetic[T](s, n), x: x, weight: weight, bias: bias, relu: relu}
+	c := &convolution[T]{graph: g, arithmetic: newConvArithmetic[T](s, n, g.precision), x: x, weight: weight, bias: bias, relu: relu}
 	o := &operation[T]{name: name, run: c.forward, diff: c.differentiate, stops: -1, overwrites: -1}
 	args := []*variable[T]{x, weight.variable}
 	if bias != nil {

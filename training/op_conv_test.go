@@ -103,6 +103,11 @@ func TestConv(t *testing.T) {
 
 func testConv[T kernel.Float](t *testing.T, s kernel.ConvShape, n int, x, w, bias, y, dy, dx, dw []float64, tolerance float64) {
 	t.Helper()
+	testArithmetic(t, newConvArithmetic[T](s, n, Float32), s, n, x, w, bias, y, dy, dx, dw, tolerance)
+}
+
+func testArithmetic[T kernel.Float](t *testing.T, c convArithmetic[T], s kernel.ConvShape, n int, x, w, bias, y, dy, dx, dw []float64, tolerance float64) {
+	t.Helper()
 	inPixels, outPixels := s.H*s.W, len(y)/(n*s.Out)
 	blocked := func(channels, pixels int, plain []float64) []T {
 		out := make([]T, n*kernel.Blocks(channels)*pixels*lanes)
@@ -119,7 +124,6 @@ func testConv[T kernel.Float](t *testing.T, s kernel.ConvShape, n int, x, w, bia
 		unblock(n, channels, pixels, blocked, out)
 		return out
 	}
-	c := newConvArithmetic[T](s, n)
 	gotY, gotDX, gotDW := blocked(s.Out, outPixels, nil), blocked(s.In, inPixels, nil), make([]T, len(w))
 	c.forward(2, blocked(s.In, inPixels, x), convert[T](w), convert[T](bias), gotY, true)
 	closeTo(t, "y", plain(s.Out, outPixels, gotY), y, tolerance)

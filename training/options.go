@@ -68,6 +68,9 @@ type Options struct {
 	// WeightDecay is what each step adds of a weight to its gradient, 0 to 1.
 	WeightDecay float64
 
+	// Precision is that of the convolutions; "" is Float32. BFloat16 is an error where the processor lacks it.
+	Precision Precision
+
 	// Seed decides first weights, order, views and negatives. Equal seeds, options and images give equal weights, on
 	// one machine whatever the number of threads.
 	Seed uint64
@@ -185,6 +188,11 @@ func (o Options) complete() (Options, error) {
 	if !(o.WeightDecay >= 0 && o.WeightDecay <= 1) {
 		return fail("weight decay", o.WeightDecay, "0 to 1")
 	}
+	precision, err := o.Precision.complete()
+	if err != nil {
+		return Options{}, err
+	}
+	o.Precision = precision
 	if o.Threads < 0 || o.Threads > 4096 {
 		return fail("threads", o.Threads, "0 to 4096")
 	}
@@ -319,6 +327,7 @@ type recorded struct {
 	Momentum     float64          `json:"momentum"`
 	Nesterov     bool             `json:"nesterov"`
 	WeightDecay  float64          `json:"weight_decay"`
+	Precision    Precision        `json:"precision"`
 	Seed         uint64           `json:"seed"`
 	HeldBack     int              `json:"held_back"`
 	TrainOnAll   bool             `json:"train_on_all"`
@@ -331,7 +340,7 @@ func (o Options) record() recorded {
 		Layers: o.Architecture.Layers, Head: o.Head, Loss: o.Loss, Views: o.Views,
 		Epochs: o.Epochs, Steps: o.Steps, Minutes: o.Minutes, Batch: o.Batch, LearningRate: o.LearningRate,
 		Schedule: o.Schedule, WarmUp: o.WarmUp, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
-		Seed: o.Seed, HeldBack: o.HeldBack, TrainOnAll: o.TrainOnAll,
+		Precision: o.Precision, Seed: o.Seed, HeldBack: o.HeldBack, TrainOnAll: o.TrainOnAll,
 	}
 }
 

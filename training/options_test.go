@@ -103,6 +103,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"momentum 1":                         func(o *Options) { o.Momentum = 1 },
 		"nesterov true":                      func(o *Options) { o.Momentum = 0 },
 		"weight decay 2":                     func(o *Options) { o.WeightDecay = 2 },
+		`precision "half"`:                   func(o *Options) { o.Precision = "half" },
 		"threads -1":                         func(o *Options) { o.Threads = -1 },
 		"held back 31: must be at most 30":   func(o *Options) { o.HeldBack = 31 },
 		"views: crop area 2: must be 0 to 1": func(o *Options) { o.Views.CropArea = 2 },

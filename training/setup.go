@@ -84,7 +84,7 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(ne
 	maps.Copy(weights, head)
 	net, err := makeNet(networkConfig{
 		Architecture: t.Architecture, Head: t.Head, Weights: weights, Loss: t.Loss, Groups: t.batch, Rows: t.perGroup,
-		Threads: t.Threads, Momentum: t.Momentum, WeightDecay: t.WeightDecay, Nesterov: t.Nesterov,
+		Threads: t.Threads, Precision: t.Precision, Momentum: t.Momentum, WeightDecay: t.WeightDecay, Nesterov: t.Nesterov,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the net: %w", err)

@@ -32,6 +32,7 @@ type trainFlags struct {
 	temperature float64
 	dim         int
 	size        int
+	precision   string
 	seed        uint64
 	threads     int
 	heldBack    int
@@ -68,6 +69,7 @@ func newTrain(s *streams) *cobra.Command {
 	flags.Float64Var(&f.temperature, "temperature", 0, "temperature `T` of smooth-triplet and nt-xent (default: the preset's)")
 	flags.IntVar(&f.dim, "dim", 0, "an embedding has `N` values (default: the preset's)")
 	flags.IntVar(&f.size, "size", 0, "images are scaled to `N` x N pixels (default: the preset's)")
+	flags.StringVar(&f.precision, "precision", "", "the convolutions multiply `P` numbers: "+joined(training.Precisions(), ", ")+" (default: float32)")
 	flags.Uint64Var(&f.seed, "seed", 1, "seed `N` of weights, order and views; equal seeds give equal encoders")
 	flags.IntVar(&f.threads, "threads", 0, "use `N` threads; the result does not depend on it (default: all cores)")
 	flags.IntVar(&f.heldBack, "held-back", 0, "keep `N` images out and measure on them (default: a tenth, at most 2,000; -1: none)")
@@ -137,7 +139,7 @@ func (f trainFlags) options(changed func(string) bool) (training.Options, error)
 	o.Out, o.Resume, o.Overwrite = f.out, f.resume, f.force
 	o.Minutes, o.Epochs, o.Steps = f.minutes, f.epochs, f.steps
 	o.Size, o.Dim, o.Seed, o.Threads, o.HeldBack = f.size, f.dim, f.seed, f.threads, f.heldBack
-	o.LearningRate = f.lr
+	o.LearningRate, o.Precision = f.lr, training.Precision(f.precision)
 	o.Program = "imgsearch " + version()
 	if changed("batch") {
 		o.Batch = f.batch
