@@ -175,7 +175,7 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 					Kernel: l.Kernel, Stride: l.StrideOrOne(), Pad: l.Pad, Dilation: l.DilationOrOne(),
 				})
 				packed := make([]float32, o.conv.WeightsLen())
-				o.conv.PackWeights(o.weight, packed)
+				o.conv.PackWeights(1, o.weight, packed)
 				o.weight = packed
 				if o.bias != nil {
 					o.bias = fillBlocks(o.bias)

@@ -44,7 +44,7 @@ func newPackedConv(s kernel.ConvShape, n int, precision Precision) *packedConv {
 }
 
 func (c *packedConv) forward(threads int, x, weight, bias, y []float32, relu bool) {
-	c.PackWeights(weight, c.packed)
+	c.PackWeights(threads, weight, c.packed)
 	e := kernel.ConvEpilogue{ReLU: relu}
 	if bias != nil {
 		copy(c.bias, bias)
@@ -54,13 +54,13 @@ func (c *packedConv) forward(threads int, x, weight, bias, y []float32, relu boo
 }
 
 func (c *packedConv) backwardData(threads int, dy, weight, dx []float32) {
-	c.PackTransposed(weight, c.packed)
+	c.PackTransposed(threads, weight, c.packed)
 	c.BackwardData(threads, c.n, dy, c.packed, dx, false)
 }
 
 func (c *packedConv) backwardWeights(threads int, x, dy, dw []float32) {
 	c.BackwardWeights(threads, c.n, x, dy, c.gradient)
-	c.UnpackGradient(c.gradient, dw)
+	c.UnpackGradient(threads, c.gradient, dw)
 }
 
 // plainConv unrolls one image after the other.

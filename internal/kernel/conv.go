@@ -107,10 +107,10 @@ func (c *Conv) GradientLen() int { return c.weightLen }
 
 // PackWeights lays out weights, [Out, In, Kernel, Kernel], for Forward: [Blocks(Out), Blocks(In), Kernel, Kernel,
 // BlockChannels of In, BlockChannels of Out], zeros where a block has no channel.
-func (c *Conv) PackWeights(weights, packed []float32) {
+func (c *Conv) PackWeights(threads int, weights, packed []float32) {
 	c.checkWeights("PackWeights", weights, packed)
 	clear(packed[:c.weightLen])
-	c.eachFilter(func(plain, out, in int) {
+	c.eachFilter(threads, func(plain, out, in int) {
 		at := c.packedAt(c.inBlocks, out, in)
 		for tap, v := range weights[plain:][:c.taps()] {
 			packed[at+tap*BlockChannels*BlockChannels] = v
@@ -120,10 +120,10 @@ func (c *Conv) PackWeights(weights, packed []float32) {
 
 // PackTransposed lays out weights, [Out, In, Kernel, Kernel], for BackwardData: [Blocks(In), Blocks(Out), Kernel,
 // Kernel, BlockChannels of Out, BlockChannels of In], zeros where a block has no channel.
-func (c *Conv) PackTransposed(weights, packed []float32) {
+func (c *Conv) PackTransposed(threads int, weights, packed []float32) {
 	c.checkWeights("PackTransposed", weights, packed)
 	clear(packed[:c.weightLen])
-	c.eachFilter(func(plain, out, in int) {
+	c.eachFilter(threads, func(plain, out, in int) {
 		at := c.packedAt(c.outBlocks, in, out)
 		for tap, v := range weights[plain:][:c.taps()] {
 			packed[at+tap*BlockChannels*BlockChannels] = v
@@ -133,9 +133,9 @@ func (c *Conv) PackTransposed(weights, packed []float32) {
 
 // UnpackGradient brings the gradient of BackwardWeights, which lies as PackWeights lays out weights, into the layout of
 // the weights.
-func (c *Conv) UnpackGradient(gradient, weights []float32) {
+func (c *Conv) UnpackGradient(threads int, gradient, weights []float32) {
 	c.checkWeights("UnpackGradient", weights, gradient)
-	c.eachFilter(func(plain, out, in int) {
+	c.eachFilter(threads, func(plain, out, in int) {
 		at := c.packedAt(c.inBlocks, out, in)
 		for tap := range c.taps() {
 			weights[plain+tap] = gradient[at+tap*BlockChannels*BlockChannels]
@@ -146,13 +146,18 @@ func (c *Conv) UnpackGradient(gradient, weights []float32) {
 // taps returns the number of taps of the window.
 func (c *Conv) taps() int { return c.shape.Kernel * c.shape.Kernel }
 
-// eachFilter calls fn for every pair of channels with the place of its first weight in the plain layout.
-func (c *Conv) eachFilter(fn func(plain, out, in int)) {
-	for out := range c.shape.Out {
+// packWork is about how many multiply-adds take as long as laying out a weight.
+const packWork = 16
+
+// eachFilter calls fn, on up to so many threads, for every pair of channels with the place of its first weight in the plain
+// layout.
+func (c *Conv) eachFilter(threads int, fn func(plain, out, in int)) {
+	size := c.shape.In * c.taps()
+	Parallel(worthwhile(threads, packWork*c.shape.Out*size), c.shape.Out, func(out int) {
 		for in := range c.shape.In {
-			fn((out*c.shape.In+in)*c.taps(), out, in)
+			fn(out*size+in*c.taps(), out, in)
 		}
-	}
+	})
 }
 
 // packedAt returns the place of the first tap of a pair of channels in packed weights of so many source blocks.

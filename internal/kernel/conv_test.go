@@ -100,8 +100,8 @@ func testConv(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 		w[i] = float32(rng.NormFloat64())
 	}
 	packed, back := make([]float32, c.WeightsLen()), make([]float32, len(w))
-	c.PackWeights(w, packed)
-	c.UnpackGradient(packed, back)
+	c.PackWeights(1, w, packed)
+	c.UnpackGradient(1, packed, back)
 	if !slices.Equal(back, w) {
 		t.Fatalf("%+v: weights do not survive packing", s)
 	}
@@ -135,8 +135,8 @@ func testConvolution(t *testing.T, rng *rand.Rand, c Convolution, s ConvShape, n
 		add(dw, dwSize, iw, x[ix], dy[iy])
 	})
 	packed, transposed := guarded[float32](t, rng, c.WeightsLen()), guarded[float32](t, rng, c.WeightsLen())
-	c.PackWeights(w, packed)
-	c.PackTransposed(w, transposed)
+	c.PackWeights(1, w, packed)
+	c.PackTransposed(1, w, transposed)
 	if amplification > 0 {
 		for _, sizes := range [][]float64{ySize, dxSize, dwSize} {
 			for i, most := 0, slices.Max(sizes); i < len(sizes); i++ {
@@ -219,7 +219,7 @@ func testConvolution(t *testing.T, rng *rand.Rand, c Convolution, s ConvShape, n
 	bdw := guarded[float32](t, rng, c.GradientLen())
 	c.BackwardWeights(1, n, bx, bdy2, bdw)
 	got = guarded[float32](t, rng, len(w))
-	c.UnpackGradient(bdw, got)
+	c.UnpackGradient(1, bdw, got)
 	for i, v := range got {
 		near(t, v, dw[i], dwSize[i], n*oh*ow, "%s: gradient of weight %d", what, i)
 	}
@@ -267,7 +267,7 @@ func TestConvNotFinite(t *testing.T) {
 		for i := range plain {
 			plain[i] = 1
 		}
-		c.PackWeights(plain, w)
+		c.PackWeights(1, plain, w)
 		x[0] = float32(math.NaN()) // pixel (0, 0) is seen by the outputs up to (1, 1)
 		c.Forward(1, 1, x, w, y, ConvEpilogue{ReLU: true})
 		for p := range 25 {
@@ -313,7 +313,7 @@ func ExampleConv() {
 	x, y := make([]float32, conv.InputLen(1)), make([]float32, conv.OutputLen(1))
 	weights := make([]float32, conv.WeightsLen())
 	Block(1, 1, 16, ones, x)
-	conv.PackWeights(ones[:9], weights)
+	conv.PackWeights(1, ones[:9], weights)
 	conv.Forward(1, 1, x, weights, y, ConvEpilogue{})
 	plain := make([]float32, 16)
 	Unblock(1, 1, 16, y, plain)

@@ -69,17 +69,17 @@ func (c *ConvBF16) GradientLen() int { return c.conv.weightLen }
 
 // PackWeights rounds weights, [Out, In, Kernel, Kernel], and lays them out for Forward: BF16 values [Blocks(Out), Blocks(In),
 // Kernel, Kernel, BlockChannels/2 pairs of In, BlockChannels of Out, 2], zeros where a block has no channel.
-func (c *ConvBF16) PackWeights(weights, packed []float32) {
-	c.pack("PackWeights", weights, packed, false)
+func (c *ConvBF16) PackWeights(threads int, weights, packed []float32) {
+	c.pack("PackWeights", threads, weights, packed, false)
 }
 
 // PackTransposed rounds weights, [Out, In, Kernel, Kernel], and lays them out for BackwardData: BF16 values [Blocks(In),
 // Blocks(Out), Kernel, Kernel, BlockChannels/2 pairs of Out, BlockChannels of In, 2], zeros where a block has no channel.
-func (c *ConvBF16) PackTransposed(weights, packed []float32) {
-	c.pack("PackTransposed", weights, packed, true)
+func (c *ConvBF16) PackTransposed(threads int, weights, packed []float32) {
+	c.pack("PackTransposed", threads, weights, packed, true)
 }
 
-func (c *ConvBF16) pack(name string, weights, packed []float32, transposed bool) {
+func (c *ConvBF16) pack(name string, threads int, weights, packed []float32, transposed bool) {
 	const b = BlockChannels
 	taps := c.conv.taps()
 	checkLen(name, "weights", len(weights), c.conv.shape.Out*c.conv.shape.In*taps)
@@ -90,7 +90,7 @@ func (c *ConvBF16) pack(name string, weights, packed []float32, transposed bool)
 	if transposed {
 		sourceBlocks = c.conv.outBlocks
 	}
-	c.conv.eachFilter(func(plain, target, source int) {
+	c.conv.eachFilter(threads, func(plain, target, source int) {
 		if transposed {
 			target, source = source, target
 		}
@@ -102,8 +102,8 @@ func (c *ConvBF16) pack(name string, weights, packed []float32, transposed bool)
 }
 
 // UnpackGradient brings the gradient of BackwardWeights into the layout of the weights.
-func (c *ConvBF16) UnpackGradient(gradient, weights []float32) {
-	c.conv.UnpackGradient(gradient, weights)
+func (c *ConvBF16) UnpackGradient(threads int, gradient, weights []float32) {
+	c.conv.UnpackGradient(threads, gradient, weights)
 }
 
 // Forward is [Conv.Forward] on weights packed by PackWeights.

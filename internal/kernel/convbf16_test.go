@@ -112,8 +112,8 @@ func testConvBF16(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 		add(dw, dwSize, iw, x[ix], dy[iy])
 	})
 	packed, transposed := guarded[float32](t, rng, c.WeightsLen()), guarded[float32](t, rng, c.WeightsLen())
-	c.PackWeights(w, packed)
-	c.PackTransposed(w, transposed)
+	c.PackWeights(1, w, packed)
+	c.PackTransposed(1, w, transposed)
 
 	e := ConvEpilogue{Add: rng.IntN(2) == 1, ReLU: rng.IntN(2) == 1}
 	if rng.IntN(2) == 1 {
@@ -186,7 +186,7 @@ func testConvBF16(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 	bdw := guarded[float32](t, rng, c.GradientLen())
 	c.BackwardWeights(1, n, bx, bdy2, bdw)
 	got = guarded[float32](t, rng, len(w))
-	c.UnpackGradient(bdw, got)
+	c.UnpackGradient(1, bdw, got)
 	for i, v := range got {
 		near(t, v, dw[i], dwSize[i], n*oh*ow, "%s: gradient of weight %d", what, i)
 	}
@@ -206,7 +206,7 @@ func TestConvBF16Panics(t *testing.T) {
 		"short weights": func() { c.BackwardData(1, 1, long, long[:10], long, false) },
 		"unpadded bias": func() { c.Forward(1, 1, long, long, long, ConvEpilogue{Bias: long[:5]}) },
 		"short dw":      func() { c.BackwardWeights(1, 1, long, long, long[:10]) },
-		"short packed":  func() { c.PackWeights(long, long[:10]) },
+		"short packed":  func() { c.PackWeights(1, long, long[:10]) },
 	} {
 		func() {
 			defer func() {

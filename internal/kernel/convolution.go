@@ -33,10 +33,10 @@ type Convolution interface {
 	WeightsLen() int
 	GradientLen() int
 	// PackWeights packs weights for Forward, PackTransposed for BackwardData; UnpackGradient unpacks what BackwardWeights
-	// makes.
-	PackWeights(weights, packed []float32)
-	PackTransposed(weights, packed []float32)
-	UnpackGradient(gradient, weights []float32)
+	// makes. Each works on up to [Threads](threads) threads.
+	PackWeights(threads int, weights, packed []float32)
+	PackTransposed(threads int, weights, packed []float32)
+	UnpackGradient(threads int, gradient, weights []float32)
 
 	Forward(threads, n int, x, weights, y []float32, e ConvEpilogue)
 	BackwardData(threads, n int, dy, weights, dx []float32, add bool)

@@ -67,33 +67,33 @@ func (c *Winograd) WeightsLen() int {
 func (c *Winograd) GradientLen() int { return c.forward.filtersLen() }
 
 // PackWeights transforms weights, [Out, In, 3, 3], for Forward.
-func (c *Winograd) PackWeights(weights, packed []float32) {
+func (c *Winograd) PackWeights(threads int, weights, packed []float32) {
 	checkLen("PackWeights", "weights", len(weights), 9*c.shape.In*c.shape.Out)
 	checkLen("PackWeights", "packed", len(packed), c.WeightsLen())
 	in := c.shape.In
-	c.forward.pack(packed, func(out, channel int) []float32 { return weights[(out*in+channel)*9:][:9] }, false)
+	c.forward.pack(threads, packed, func(out, channel int) []float32 { return weights[(out*in+channel)*9:][:9] }, false)
 }
 
 // PackTransposed transforms weights, [Out, In, 3, 3], for BackwardData.
-func (c *Winograd) PackTransposed(weights, packed []float32) {
+func (c *Winograd) PackTransposed(threads int, weights, packed []float32) {
 	checkLen("PackTransposed", "weights", len(weights), 9*c.shape.In*c.shape.Out)
 	checkLen("PackTransposed", "packed", len(packed), c.WeightsLen())
 	in := c.shape.In
-	c.backward.pack(packed, func(channel, out int) []float32 { return weights[(out*in+channel)*9:][:9] }, true)
+	c.backward.pack(threads, packed, func(channel, out int) []float32 { return weights[(out*in+channel)*9:][:9] }, true)
 }
 
 // UnpackGradient brings the gradient of BackwardWeights into the layout of the weights.
-func (c *Winograd) UnpackGradient(gradient, weights []float32) {
+func (c *Winograd) UnpackGradient(threads int, gradient, weights []float32) {
 	const b = BlockChannels
 	checkLen("UnpackGradient", "gradient", len(gradient), c.GradientLen())
 	checkLen("UnpackGradient", "weights", len(weights), 9*c.shape.In*c.shape.Out)
 	in := c.shape.In
-	for out := range c.shape.Out {
+	Parallel(worthwhile(threads, packWork*9*in*c.shape.Out), c.shape.Out, func(out int) {
 		from, to := gradient[out/b*in*9*b+out%b:], weights[out*in*9:][:in*9]
 		for i := range to {
 			to[i] = from[i*b]
 		}
-	}
+	})
 }
 
 // Forward convolves n images on up to [Threads](threads) threads: y = conv(x, weights), then the epilogue. x is
@@ -186,25 +186,22 @@ func (p *winogradPlan) filterPlane() int { return planeLen(p.outBlocks * p.in * 
 
 // pack transforms filters; filter returns the nine weights of a pair of channels, which are turned by 180 degrees where
 // asked for.
-func (p *winogradPlan) pack(packed []float32, filter func(out, in int) []float32, turned bool) {
+func (p *winogradPlan) pack(threads int, packed []float32, filter func(out, in int) []float32, turned bool) {
 	const b = BlockChannels
-	filters := borrow[float32](p.in * 9 * b)
-	defer giveBack(filters)
-	for block := range p.outBlocks {
-		if count := min(b, p.out-block*b); count < b {
+	Parallel(worthwhile(threads, packWork*p.filtersLen()), p.outBlocks, func(block int) {
+		filters := borrow[float32](p.in * 9 * b)
+		defer giveBack(filters)
+		channels := min(b, p.out-block*b)
+		if channels < b {
 			clear(filters)
 		}
-		for c := range min(b, p.out-block*b) {
+		for c := range channels {
 			for in := range p.in {
 				to := filters[in*9*b+c:]
-				g := filter(block*b+c, in)
-				if turned {
-					for i, v := range g {
-						to[(8-i)*b] = v
+				for i, v := range filter(block*b+c, in) {
+					if turned {
+						i = 8 - i
 					}
-					continue
-				}
-				for i, v := range g {
 					to[i*b] = v
 				}
 			}
@@ -214,7 +211,7 @@ func (p *winogradPlan) pack(packed []float32, filter func(out, in int) []float32
 			target: packed, targetAt: block * p.in * b, plane: p.filterPlane(), targetNext: b, count: p.in,
 		}
 		t.run(winogradFilter)
-	}
+	})
 }
 
 // chunk is a piece of a job.

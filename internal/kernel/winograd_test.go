@@ -70,7 +70,7 @@ func TestWinogradError(t *testing.T) {
 	rms := func(c Convolution) float64 {
 		bx, packed, by := make([]float32, c.InputLen(1)), make([]float32, c.WeightsLen()), make([]float32, c.OutputLen(1))
 		Block(1, s.In, s.H*s.W, x, bx)
-		c.PackWeights(w, packed)
+		c.PackWeights(1, w, packed)
 		c.Forward(1, 1, bx, packed, by, ConvEpilogue{})
 		got := make([]float32, len(want))
 		Unblock(1, s.Out, s.H*s.W, by, got)
@@ -111,9 +111,9 @@ func TestWinogradPathsAgree(t *testing.T) {
 			_ = choose(name)
 			packed := make([]float32, c.WeightsLen())
 			got[i] = [3][]float32{make([]float32, c.OutputLen(n)), make([]float32, c.InputLen(n)), make([]float32, c.GradientLen())}
-			c.PackWeights(w, packed)
+			c.PackWeights(1, w, packed)
 			c.Forward(1, n, x, packed, got[i][0], ConvEpilogue{ReLU: true})
-			c.PackTransposed(w, packed)
+			c.PackTransposed(1, w, packed)
 			c.BackwardData(1, n, dy, packed, got[i][1], false)
 			c.BackwardWeights(1, n, x, dy, got[i][2])
 		}

@@ -48,20 +48,20 @@ func (c *WinogradBF16) WeightsLen() int {
 func (c *WinogradBF16) GradientLen() int { return c.conv.GradientLen() }
 
 // PackWeights transforms weights, [Out, In, 3, 3], for Forward.
-func (c *WinogradBF16) PackWeights(weights, packed []float32) {
+func (c *WinogradBF16) PackWeights(threads int, weights, packed []float32) {
 	checkLen("PackWeights", "packed", len(packed), c.WeightsLen())
-	c.conv.forward.packBF16(bf16s(packed), func(planes []float32) { c.conv.PackWeights(weights, planes) }, c.conv.WeightsLen())
+	c.conv.forward.packBF16(threads, bf16s(packed), func(planes []float32) { c.conv.PackWeights(threads, weights, planes) }, c.conv.WeightsLen())
 }
 
 // PackTransposed transforms weights, [Out, In, 3, 3], for BackwardData.
-func (c *WinogradBF16) PackTransposed(weights, packed []float32) {
+func (c *WinogradBF16) PackTransposed(threads int, weights, packed []float32) {
 	checkLen("PackTransposed", "packed", len(packed), c.WeightsLen())
-	c.conv.backward.packBF16(bf16s(packed), func(planes []float32) { c.conv.PackTransposed(weights, planes) }, c.conv.WeightsLen())
+	c.conv.backward.packBF16(threads, bf16s(packed), func(planes []float32) { c.conv.PackTransposed(threads, weights, planes) }, c.conv.WeightsLen())
 }
 
 // UnpackGradient is [Winograd.UnpackGradient].
-func (c *WinogradBF16) UnpackGradient(gradient, weights []float32) {
-	c.conv.UnpackGradient(gradient, weights)
+func (c *WinogradBF16) UnpackGradient(threads int, gradient, weights []float32) {
+	c.conv.UnpackGradient(threads, gradient, weights)
 }
 
 // Forward is [Winograd.Forward] on weights packed by PackWeights.
@@ -100,17 +100,17 @@ func (p *winogradPlan) filterPlaneBF16() int { return planeLenBF16(p.outBlocks *
 func (p *winogradPlan) sourcePlaneBF16() int { return planeLenBF16(p.tiles * p.sourcePitch) }
 
 // packBF16 rounds the filters that pack leaves in planes.
-func (p *winogradPlan) packBF16(packed []BF16, pack func(planes []float32), length int) {
+func (p *winogradPlan) packBF16(threads int, packed []BF16, pack func(planes []float32), length int) {
 	const b = BlockChannels
 	planes := borrow[float32](length)
 	defer giveBack(planes)
 	pack(planes)
-	for plane := range winogradPlanes {
+	Parallel(worthwhile(threads, packWork*p.filtersLen()), winogradPlanes, func(plane int) {
 		from, to := planes[plane*p.filterPlane():], packed[plane*p.filterPlaneBF16():]
 		for at := 0; at < p.outBlocks*p.in*b; at += 2 * b {
 			toPairsBF16(from[at:][:b], from[at+b:][:b], to[at:][:2*b])
 		}
-	}
+	})
 }
 
 // runBF16 is run on rounded tiles.

@@ -74,8 +74,8 @@ func testWinogradBF16(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 		}
 	}
 	packed, transposed := guarded[float32](t, rng, c.WeightsLen()), guarded[float32](t, rng, c.WeightsLen())
-	c.PackWeights(w, packed)
-	c.PackTransposed(w, transposed)
+	c.PackWeights(1, w, packed)
+	c.PackTransposed(1, w, transposed)
 
 	scale := squares(y)
 	bias := make([]float32, Blocks(s.Out)*BlockChannels)
@@ -113,7 +113,7 @@ func testWinogradBF16(t *testing.T, rng *rand.Rand, s ConvShape, n int) {
 	Block(n, s.Out, oh*ow, dy, bdy2)
 	bdw, got := guarded[float32](t, rng, c.GradientLen()), make([]float32, len(w))
 	c.BackwardWeights(1, n, bx, bdy2, bdw)
-	c.UnpackGradient(bdw, got)
+	c.UnpackGradient(1, bdw, got)
 	check("gradient of the weights", got, dw, squares(dw))
 	for threads := 2; threads <= 5; threads++ {
 		again := make([]float32, len(bdw))
