@@ -56,10 +56,9 @@ func (f *Front) OutputShape() Shape { return f.out }
 // W, BlockChannels], blocked as package kernel has it, and overwritten. Results do not depend on the number of threads.
 func (f *Front) Run(n int, input, out []float32) {
 	size, length, block := 3*f.net.inputPixels, memoryLen(f.out), f.net.block()
-	kernel.ParallelRanges(len(f.workers), (n+block-1)/block, func(worker, from, to int) {
-		for first := from * block; first < min(to*block, n); first += block {
-			count := min(block, n-first)
-			f.workers[worker].embed(count, func(i int) []float32 { return input[(first+i)*size:][:size] }, out[first*length:][:count*length])
-		}
+	kernel.ParallelPieces(len(f.workers), (n+block-1)/block, 1, func(worker, piece, _ int) {
+		first := piece * block
+		count := min(block, n-first)
+		f.workers[worker].embed(count, func(i int) []float32 { return input[(first+i)*size:][:size] }, out[first*length:][:count*length])
 	})
 }
