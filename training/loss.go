@@ -159,7 +159,7 @@ func (s *scorer[T]) positiveOf(i int) int { return (i + s.groups) % (2 * s.group
 // and its row of distances; it returns its loss and how many triplets it picked.
 func (s *scorer[T]) measure(embeddings []T, score func(worker, i int, distances []T) (loss float64, picked int)) {
 	n := 2 * s.groups
-	kernel.ParallelRanges(s.threads, n, func(worker, from, to int) {
+	kernel.ParallelPieces(s.threads, n, 16, func(worker, from, to int) {
 		for i := from; i < to; i++ {
 			row := s.distances[i*n:][:n]
 			rowDistances(embeddings, s.dim, i, row)

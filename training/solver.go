@@ -102,7 +102,7 @@ func (s *sgd[T]) Step(model []gorgonia.ValueGrad) error {
 		n += p.len()
 	}
 	threads := min(s.threads, 1+n/(1<<16))
-	kernel.ParallelRanges(threads, len(s.tasks), func(worker, from, to int) {
+	kernel.ParallelPieces(threads, len(s.tasks), 1+len(s.tasks)/(threads*8), func(worker, from, to int) {
 		for i := from; i < to; i++ {
 			s.update(&s.tasks[i], s.scratch[worker])
 		}

@@ -35,7 +35,7 @@ func (c *Conv) BackwardWeights(threads, n int, x, dy, dw []float32) {
 		return scratch[(group-1)*c.weightLen:][:c.weightLen]
 	}
 	threads = worthwhile(threads, n*c.work())
-	ParallelRanges(threads, groups*pairs, func(_, from, to int) {
+	ParallelPieces(threads, groups*pairs, 1, func(_, from, to int) {
 		var w convWeightsTile
 		for i := from; i < to; i++ {
 			group, pair := i/pairs, i%pairs

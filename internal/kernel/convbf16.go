@@ -248,7 +248,7 @@ func (c *ConvBF16) BackwardWeights(threads, n int, x, dy, dw []float32) {
 	threads = worthwhile(threads, n*c.conv.work()/2)
 	// Where there are fewer groups than threads, these share the blocks of the output too.
 	shares := min(c.conv.outBlocks, (threads+groups-1)/groups)
-	ParallelRanges(threads, groups*shares, func(_, from, to int) {
+	ParallelPieces(threads, groups*shares, 1, func(_, from, to int) {
 		for i := from; i < to; i++ {
 			group, share := i/shares, i%shares
 			c.weightsOf(x, dy, part(group), n, group*imagePairs/groups, (group+1)*imagePairs/groups,
