@@ -90,6 +90,10 @@ type operation[T kernel.Float] struct {
 	backward bool
 	// overwrites is the argument whose memory the result may take over if nothing reads it any more; -1: none.
 	overwrites int
+	// onImages is nil or, where the operation makes images and grouped says that it calls it, is told of groups of images
+	// (see [laneSums]), [first, end), as soon as they are made and before others push them out of the cache.
+	onImages func(first, end int)
+	grouped  bool
 	// scalar is where run of an operation with a scalar result puts it.
 	scalar T
 }

@@ -15,7 +15,8 @@ const batchNormMomentum = 0.1
 // running statistics follow those of the batches, the variance unbiased as PyTorch has it. With fixed set, the running
 // statistics are used instead and stay as they are.
 //
-// A pass over memory takes the sums of the batch, another one makes the result; backward likewise. What the ReLU let
+// A pass over memory takes the sums of the batch, another one makes the result; backward likewise. Where a convolution
+// makes what is summed up, the sums are taken while that is in the cache. What the ReLU let
 // through is reckoned anew from x, so neither z nor y needs to be kept.
 type batchNorm[T kernel.Float] struct {
 	graph                   *graph[T]
@@ -30,6 +31,8 @@ type batchNorm[T kernel.Float] struct {
 	mean, inverse []float64              // by channel
 	affine        []kernel.LaneAffine[T] // by block: z = x*Factor + Offset
 	moments       *laneSums[T]
+	// collects and collectsGradient tell that the sums are taken as soon as the images, or the gradients, are made.
+	collects, collectsGradient bool
 	// [n, f] is worked on as one image of n pixels, which is laid out here, and its gradient there.
 	columns, columnsGrad []T
 }
@@ -64,6 +67,7 @@ func addBatchNorm[T kernel.Float](g *graph[T], name string, x *variable[T], scal
 	}
 	y, err := g.add(o, x.shape, args...)
 	b.y = y
+	b.collects = b.listen(x, func(first, end int) { b.collect(x.data, first, end) })
 	return y, err
 }
 
@@ -105,13 +109,9 @@ func (b *batchNorm[T]) forward() {
 			b.setAffine(c, float64(b.runningMean.data[c]), float64(b.runningVar.data[c]))
 		}
 	} else {
-		// Values are taken relative to the channel's first one, which is about as large as its mean.
-		for i := range b.affine {
-			b.affine[i].Center = [lanes]T(x[i*b.moments.area:])
+		if !b.collects {
+			b.collect(x, 0, b.moments.groups)
 		}
-		b.moments.run(func(from, to int, sums [][lanes]float64) {
-			kernel.LaneMoments(x[from:to], &b.at(from).Center, (*[2][lanes]float64)(sums))
-		})
 		for c := range b.channels {
 			first, n := float64(b.affine[c/lanes].Center[c%lanes]), float64(b.count)
 			sum, squares := b.moments.total(0, c), b.moments.total(1, c)
@@ -130,6 +130,35 @@ func (b *batchNorm[T]) forward() {
 	}
 }
 
+// collect sums up the groups [first, end) of x. The first group must come first.
+func (b *batchNorm[T]) collect(x []T, first, end int) {
+	if first == 0 {
+		// Values are taken relative to the channel's first one, which is about as large as its mean.
+		for i := range b.affine {
+			b.affine[i].Center = [lanes]T(x[i*b.moments.area:])
+		}
+	}
+	b.moments.runGroups(first, end, func(from, to int, sums [][lanes]float64) {
+		kernel.LaneMoments(x[from:to], &b.at(from).Center, (*[2][lanes]float64)(sums))
+	})
+}
+
+// collectGradient sums up the groups [first, end) of dy.
+func (b *batchNorm[T]) collectGradient(x, dy []T, first, end int) {
+	b.moments.runGroups(first, end, func(from, to int, sums [][lanes]float64) {
+		b.at(from).GradientMoments(x[from:to], dy[from:to], (*[2][lanes]float64)(sums))
+	})
+}
+
+// listen has the operation that makes images call fn with their groups, and tells whether it does.
+func (b *batchNorm[T]) listen(images *variable[T], fn func(first, end int)) bool {
+	if !b.images() || b.fixed || images.by == nil || !images.by.grouped || images.by.onImages != nil {
+		return false
+	}
+	images.by.onImages = fn
+	return true
+}
+
 // at returns the map of the block of channels that the image value at from belongs to.
 func (b *batchNorm[T]) at(from int) *kernel.LaneAffine[T] {
 	return &b.affine[from/b.moments.area%b.moments.blocks]
@@ -137,6 +166,7 @@ func (b *batchNorm[T]) at(from int) *kernel.LaneAffine[T] {
 
 func (b *batchNorm[T]) differentiate(grad *variable[T]) ([]*variable[T], error) {
 	b.grad = grad
+	b.collectsGradient = b.listen(grad, func(first, end int) { b.collectGradient(b.x.data, grad.data, first, end) })
 	shape := b.x.shape
 	if !b.x.needsGradient {
 		shape = []int{1}
@@ -177,9 +207,9 @@ func (b *batchNorm[T]) backward() {
 		x, dy, dx = b.columns, b.columnsGrad, b.columnsGrad
 	}
 	if !b.fixed || b.scale.trainable {
-		b.moments.run(func(from, to int, sums [][lanes]float64) {
-			b.at(from).GradientMoments(x[from:to], dy[from:to], (*[2][lanes]float64)(sums))
-		})
+		if !b.collectsGradient {
+			b.collectGradient(x, dy, 0, b.moments.groups)
+		}
 		for c := range b.channels {
 			b.setGradients(c, b.moments.total(0, c), b.moments.total(1, c))
 		}

@@ -8,9 +8,10 @@ import (
 // do not depend on the number of threads.
 type convArithmetic[T kernel.Float] interface {
 	// forward sets y to the convolution of x, plus bias where it is not nil, and with relu to the maximum of that and 0.
-	forward(threads int, x, weight, bias, y []T, relu bool)
-	// backwardData sets dx to the gradient with respect to x.
-	backwardData(threads int, dy, weight, dx []T)
+	// onImages may be nil; it is told of groups of images that are done, as operation.onImages.
+	forward(threads int, x, weight, bias, y []T, relu bool, onImages func(first, end int))
+	// backwardData sets dx to the gradient with respect to x. onImages is that of forward.
+	backwardData(threads int, dy, weight, dx []T, onImages func(first, end int))
 	// backwardWeights sets dw to the gradient with respect to the weights.
 	backwardWeights(threads int, x, dy, dw []T)
 }
@@ -43,19 +44,36 @@ func newPackedConv(s kernel.ConvShape, n int, precision Precision) *packedConv {
 	}
 }
 
-func (c *packedConv) forward(threads int, x, weight, bias, y []float32, relu bool) {
+func (c *packedConv) forward(threads int, x, weight, bias, y []float32, relu bool, onImages func(first, end int)) {
 	c.PackWeights(threads, weight, c.packed)
 	e := kernel.ConvEpilogue{ReLU: relu}
 	if bias != nil {
 		copy(c.bias, bias)
 		e.Bias = c.bias
 	}
-	c.Forward(threads, c.n, x, c.packed, y, e)
+	c.eachPass(len(y), onImages, func(from, to int) {
+		c.Forward(threads, to-from, x[c.InputLen(from):], c.packed, y[c.OutputLen(from):], e)
+	})
 }
 
-func (c *packedConv) backwardData(threads int, dy, weight, dx []float32) {
+// eachPass calls fn for images [from, to), all at once where nobody wants to be told of those that are done. length is the
+// number of values that fn makes of all images.
+func (c *packedConv) eachPass(length int, onImages func(first, end int), fn func(from, to int)) {
+	if onImages == nil {
+		fn(0, c.n)
+		return
+	}
+	eachPass(c.n, length/c.n, func(first, end, from, to int) {
+		fn(from, to)
+		onImages(first, end)
+	})
+}
+
+func (c *packedConv) backwardData(threads int, dy, weight, dx []float32, onImages func(first, end int)) {
 	c.PackTransposed(threads, weight, c.packed)
-	c.BackwardData(threads, c.n, dy, c.packed, dx, false)
+	c.eachPass(len(dx), onImages, func(from, to int) {
+		c.BackwardData(threads, to-from, dy[c.OutputLen(from):], c.packed, dx[c.InputLen(from):], false)
+	})
 }
 
 func (c *packedConv) backwardWeights(threads int, x, dy, dw []float32) {
@@ -99,7 +117,13 @@ func (c *plainConv[T]) eachImage(x, y []T, backX, backY bool, fn func(columns, y
 	}
 }
 
-func (c *plainConv[T]) forward(_ int, x, weight, bias, y []T, relu bool) {
+func (c *plainConv[T]) done(onImages func(first, end int)) {
+	if onImages != nil {
+		onImages(0, groupsOf(c.n))
+	}
+}
+
+func (c *plainConv[T]) forward(_ int, x, weight, bias, y []T, relu bool, onImages func(first, end int)) {
 	taps := len(weight) / c.shape.Out
 	c.eachImage(x, y, false, true, func(columns, y []T) {
 		plane := len(y) / c.shape.Out
@@ -113,14 +137,16 @@ func (c *plainConv[T]) forward(_ int, x, weight, bias, y []T, relu bool) {
 			kernel.ReLU(y, y)
 		}
 	})
+	c.done(onImages)
 }
 
-func (c *plainConv[T]) backwardData(_ int, dy, weight, dx []T) {
+func (c *plainConv[T]) backwardData(_ int, dy, weight, dx []T, onImages func(first, end int)) {
 	taps := len(weight) / c.shape.Out
 	c.eachImage(dx, dy, true, false, func(columns, dy []T) {
 		plane := len(dy) / c.shape.Out
 		kernel.Gemm(true, false, taps, plane, c.shape.Out, 1, weight, taps, dy, plane, 0, columns, plane)
 	})
+	c.done(onImages)
 }
 
 func (c *plainConv[T]) backwardWeights(_ int, x, dy, dw []T) {
@@ -147,7 +173,7 @@ type convolution[T kernel.Float] struct {
 func addConv[T kernel.Float](g *graph[T], name string, s kernel.ConvShape, x *variable[T], weight, bias *parameter[T], relu bool) (*variable[T], error) {
 	n := x.shape[0]
 	c := &convolution[T]{graph: g, arithmetic: newConvArithmetic[T](s, n, g.precision), x: x, weight: weight, bias: bias, relu: relu}
-	o := &operation[T]{name: name, run: c.forward, diff: c.differentiate, stops: -1, overwrites: -1}
+	o := &operation[T]{name: name, run: c.forward, diff: c.differentiate, stops: -1, overwrites: -1, grouped: true}
 	args := []*variable[T]{x, weight.variable}
 	if bias != nil {
 		args = append(args, bias.variable)
@@ -164,7 +190,7 @@ func (c *convolution[T]) forward() {
 	if c.bias != nil {
 		bias = c.bias.data
 	}
-	c.arithmetic.forward(c.graph.threads, c.x.data, c.weight.data, bias, c.y.data, c.relu)
+	c.arithmetic.forward(c.graph.threads, c.x.data, c.weight.data, bias, c.y.data, c.relu, c.y.by.onImages)
 }
 
 // differentiate emits the backward operation.
@@ -183,7 +209,7 @@ func (c *convolution[T]) differentiate(grad *variable[T]) ([]*variable[T], error
 	if !c.x.needsGradient {
 		shape = []int{1}
 	}
-	o := &operation[T]{name: "backward of " + c.y.name, run: c.backward, stops: -1, overwrites: -1, backward: true}
+	o := &operation[T]{name: "backward of " + c.y.name, run: c.backward, stops: -1, overwrites: -1, backward: true, grouped: c.x.needsGradient}
 	dx, err := c.graph.add(o, shape, grad, c.x, c.weight.variable)
 	if err != nil {
 		return nil, err
@@ -205,7 +231,7 @@ func (c *convolution[T]) backward() {
 		}
 	}
 	if c.x.needsGradient {
-		c.arithmetic.backwardData(c.graph.threads, c.grad.data, c.weight.data, c.dx.data)
+		c.arithmetic.backwardData(c.graph.threads, c.grad.data, c.weight.data, c.dx.data, c.dx.by.onImages)
 	}
 }
 

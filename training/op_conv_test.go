@@ -63,6 +63,8 @@ func convert[T kernel.Float](x []float64) []T {
 }
 
 func TestConv(t *testing.T) {
+	defer func(v int) { passValues = v }(passValues)
+	passValues = 500
 	shapes := []kernel.ConvShape{
 		{H: 5, W: 7, In: 2, Out: 3, Kernel: 1, Stride: 1, Pad: 0, Dilation: 1},
 		{H: 5, W: 7, In: 2, Out: 17, Kernel: 1, Stride: 3, Pad: 0, Dilation: 1},
@@ -125,9 +127,31 @@ func testArithmetic[T kernel.Float](t *testing.T, c convArithmetic[T], s kernel.
 		return out
 	}
 	gotY, gotDX, gotDW := blocked(s.Out, outPixels, nil), blocked(s.In, inPixels, nil), make([]T, len(w))
-	c.forward(2, blocked(s.In, inPixels, x), convert[T](w), convert[T](bias), gotY, true)
+	// told checks that groups come in order, and all of them, each when its images are there.
+	told := func(images []T) (onImages func(first, end int), finished func()) {
+		next := 0
+		onImages = func(first, end int) {
+			if first != next || end <= first {
+				t.Fatalf("told of groups %d to %d, not of %d", first, end, next)
+			}
+			next = end
+			if v := images[len(images)/n*(end*n/groupsOf(n))-lanes]; v != v {
+				t.Fatalf("told of groups up to %d before they are done", end)
+			}
+		}
+		return onImages, func() {
+			if next != groupsOf(n) {
+				t.Fatalf("told of %d groups of %d", next, groupsOf(n))
+			}
+		}
+	}
+	onImages, finished := told(gotY)
+	c.forward(2, blocked(s.In, inPixels, x), convert[T](w), convert[T](bias), gotY, true, onImages)
+	finished()
 	closeTo(t, "y", plain(s.Out, outPixels, gotY), y, tolerance)
-	c.backwardData(2, blocked(s.Out, outPixels, dy), convert[T](w), gotDX)
+	onImages, finished = told(gotDX)
+	c.backwardData(2, blocked(s.Out, outPixels, dy), convert[T](w), gotDX, onImages)
+	finished()
 	closeTo(t, "dx", plain(s.In, inPixels, gotDX), dx, tolerance)
 	c.backwardWeights(2, blocked(s.In, inPixels, x), blocked(s.Out, outPixels, dy), gotDW)
 	closeTo(t, "dw", gotDW, dw, tolerance)

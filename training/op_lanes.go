@@ -75,11 +75,29 @@ type laneSums[T kernel.Float] struct {
 // laneGroups is the most groups.
 const laneGroups = 16
 
+// groupsOf returns the number of groups of a batch of n images.
+func groupsOf(n int) int { return min(laneGroups, n) }
+
+// passValues is the number of values of the images that a pass works on before what comes next reads them: about as many
+// as the last cache keeps until then. With fewer, threads would wait for each other more than they save. Tests lower it.
+var passValues = 1 << 20
+
+// eachPass calls fn for runs of groups of n images, which have so many values each: for the groups [first, end), that is
+// images [from, to).
+func eachPass(n, values int, fn func(first, end, from, to int)) {
+	groups := groupsOf(n)
+	passes := min(groups, max(1, n*values/passValues))
+	for i := range passes {
+		first, end := i*groups/passes, (i+1)*groups/passes
+		fn(first, end, first*n/groups, end*n/groups)
+	}
+}
+
 // newLaneSums is for so many kinds of sums over images shaped like x.
 func newLaneSums[T kernel.Float](g *graph[T], x *variable[T], kinds int) *laneSums[T] {
 	s := &laneSums[T]{
 		threads: g.threads, images: x.shape[0], blocks: x.shape[1], area: x.shape[2] * x.shape[3] * lanes,
-		groups: min(laneGroups, x.shape[0]), kinds: kinds,
+		groups: groupsOf(x.shape[0]), kinds: kinds,
 	}
 	s.sums = make([][lanes]float64, s.groups*s.blocks*kinds)
 	return s
@@ -87,7 +105,13 @@ func newLaneSums[T kernel.Float](g *graph[T], x *variable[T], kinds int) *laneSu
 
 // run calls add for the values [from, to) of each block of each image: it adds to the sums of all kinds.
 func (s *laneSums[T]) run(add func(from, to int, sums [][lanes]float64)) {
-	kernel.Parallel(s.threads, s.groups*s.blocks, func(i int) {
+	s.runGroups(0, s.groups, add)
+}
+
+// runGroups is run for the groups [first, end).
+func (s *laneSums[T]) runGroups(first, end int, add func(from, to int, sums [][lanes]float64)) {
+	kernel.Parallel(s.threads, (end-first)*s.blocks, func(i int) {
+		i += first * s.blocks
 		group, b := i/s.blocks, i%s.blocks
 		sums := s.sums[i*s.kinds:][:s.kinds]
 		clear(sums)
