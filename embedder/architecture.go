@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 )
 
 // Embedding is the vector that stands for an image: Dim float32 values.
@@ -472,4 +471,4 @@ func ParseArchitecture(data []byte) (Architecture, error) {
 	return a, nil
 }
 
-func finite(x float32) bool { return !math.IsNaN(float64(x)) && !math.IsInf(float64(x), 0) }
+func finite(x float32) bool { return x-x == 0 }

@@ -10,29 +10,31 @@ import (
 type worker struct {
 	net    *net
 	input  []float32   // one image as the net takes it
-	inputs [][]float32 // of each segment: block*inLen values
-	free   [][]float32 // buffers of bufferLen values
+	images int         // at a time, of which the memory below is large enough
+	inputs [][]float32 // of each segment
+	free   [][]float32 // buffers for the activations of all segments
+	length int         // of such a buffer
 }
 
 func newWorker(n *net) *worker {
-	w := &worker{net: n, input: make([]float32, 3*n.inputPixels)}
-	for _, s := range n.segments {
-		w.inputs = append(w.inputs, make([]float32, s.block*s.inLen))
+	return &worker{net: n, input: make([]float32, 3*n.inputPixels), inputs: make([][]float32, len(n.segments))}
+}
+
+// reserve gets memory for so many images at a time: a single one takes far less than a block.
+func (w *worker) reserve(images int) {
+	if images <= w.images {
+		return
 	}
-	return w
+	w.images, w.free, w.length = images, nil, 0
+	for i, s := range w.net.segments {
+		n := min(images, s.block)
+		w.inputs[i] = make([]float32, n*s.inLen)
+		w.length = max(w.length, n*s.widest)
+	}
 }
 
 // block returns the most images that [worker.embed] takes.
 func (n *net) block() int { return n.segments[len(n.segments)-1].block }
-
-// bufferLen returns the number of values of the largest activation of all segments.
-func (n *net) bufferLen() int {
-	most := 0
-	for _, s := range n.segments {
-		most = max(most, s.bufferLen)
-	}
-	return most
-}
 
 func (w *worker) get() []float32 {
 	if last := len(w.free) - 1; last >= 0 {
@@ -40,7 +42,7 @@ func (w *worker) get() []float32 {
 		w.free = w.free[:last]
 		return b
 	}
-	return make([]float32, w.net.bufferLen())
+	return make([]float32, w.length)
 }
 
 func (w *worker) put(b []float32) { w.free = append(w.free, b[:cap(b)]) }
@@ -49,6 +51,7 @@ func (w *worker) put(b []float32) { w.free = append(w.free, b[:cap(b)]) }
 // normalised; what it returned is not used any more when it is called again. All kernels compute each image, or row, in
 // the same way whatever lies beside it, so an embedding depends on its image alone.
 func (w *worker) embed(count int, input func(i int) []float32, out []float32) {
+	w.reserve(count)
 	w.segment(len(w.net.segments)-1, 0, count, input, out)
 }
 

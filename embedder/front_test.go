@@ -107,8 +107,8 @@ func TestSegments(t *testing.T) {
 			}
 			block = s.block
 			for j, o := range s.ops {
-				if s.block*max(o.inLen, o.widest()) > s.bufferLen {
-					t.Errorf("%s: segment %d: the buffer is too small for op %d", name, i, j)
+				if max(o.inLen, o.widest()) > s.widest {
+					t.Errorf("%s: segment %d: the widest activation is not that of op %d", name, i, j)
 				}
 				if j > 0 && s.ops[j-1].outLen != o.inLen || j == 0 && s.inLen != o.inLen {
 					t.Errorf("%s: segment %d: op %d does not fit", name, i, j)

@@ -28,7 +28,7 @@ type segment struct {
 	ops           []op
 	block         int
 	inLen, outLen int // values of an image's activation
-	bufferLen     int // values of the largest activation of block images
+	widest        int // values of the largest activation of an image
 }
 
 type opKind int
@@ -100,7 +100,7 @@ func segments(ops []op) []segment {
 		}
 		s.ops, s.outLen = ops[first:end], ops[end-1].outLen
 		for i := range s.ops {
-			s.bufferLen = max(s.bufferLen, s.block*max(s.ops[i].inLen, s.ops[i].widest()))
+			s.widest = max(s.widest, s.ops[i].inLen, s.ops[i].widest())
 		}
 		out = append(out, s)
 		first = end
@@ -168,6 +168,9 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 			if !identity(scale, shift) {
 				o.weight, o.bias = foldInto(o.weight, o.bias, scale, shift)
 			}
+			if err := inRange(path, o.weight, o.bias); err != nil {
+				return nil, Shape{}, err
+			}
 			if l.Kind == Conv {
 				o.kind = opConv
 				o.conv = kernel.NewConvolution(kernel.ConvShape{
@@ -185,6 +188,9 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 			o.kind = opAffine
 			fold(in.C)
 			o.scale, o.shift = narrow(scale), narrow(shift)
+			if err := inRange(path, o.scale, o.shift); err != nil {
+				return nil, Shape{}, err
+			}
 			if !in.Flat() {
 				o.scale, o.shift = fillBlocks(o.scale), fillBlocks(o.shift)
 			}
@@ -209,11 +215,6 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 				o.last, o.body = &o.body[n], o.body[:n]
 			}
 		}
-		for _, values := range [][]float32{o.weight, o.bias, o.scale, o.shift} {
-			if slices.ContainsFunc(values, func(x float32) bool { return !finite(x) }) {
-				return nil, Shape{}, fmt.Errorf("%w: %s with its batch normalisation leaves the range of float32", ErrWeights, path)
-			}
-		}
 		for o.kind != opL2Norm && i+1 < len(layers) && layers[i+1].Kind == ReLU {
 			i++
 			o.relu = true
@@ -222,6 +223,16 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 		in = out
 	}
 	return ops, in, nil
+}
+
+// inRange reports values that folding has made infinite.
+func inRange(path string, values ...[]float32) error {
+	for _, v := range values {
+		if slices.ContainsFunc(v, func(x float32) bool { return !finite(x) }) {
+			return fmt.Errorf("%w: %s with its batch normalisation leaves the range of float32", ErrWeights, path)
+		}
+	}
+	return nil
 }
 
 // fillBlocks appends zeros up to whole blocks of channels.
