@@ -79,11 +79,11 @@ class Train:
     def run(self, count):
         for _ in range(count):
             loss = self.step()
-        return float(loss)
+        return float(loss.detach())
 
     def losses(self, count, rate):
         self.set_rate(rate)
-        out = [float(self.step()) for _ in range(count)]
+        out = [float(self.step().detach()) for _ in range(count)]
         self.set_rate(self.rate)
         return out
 
@@ -148,6 +148,12 @@ def about():
     }
 
 
+def finite(values):
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"the results are not finite: {values[:8]}")
+    return values
+
+
 class Server:
     def __init__(self):
         self.jobs = {}
@@ -174,9 +180,9 @@ class Server:
                 raise ValueError(f"the result is {value}")
             return {"seconds": seconds, "processor": spent, "value": value}
         if do == "losses":
-            return {"values": job.losses(request["count"], request["rate"])}
+            return {"values": finite(job.losses(request["count"], request["rate"]))}
         if do == "embeddings":
-            return {"values": job.embeddings(request["count"])}
+            return {"values": finite(job.embeddings(request["count"]))}
         raise ValueError(f"request {do!r}")
 
 
