@@ -241,7 +241,7 @@ type winogradPlace int
 
 const (
 	winogradAlone  winogradPlace = iota // its channels lie next to each other
-	winogradFirst                       // first of a pair: float32 for now, in the place of the pair
+	winogradFirst                       // first of a pair: float32 until its partner comes, in the place of the pair
 	winogradSecond                      // second of a pair: with it the pair becomes one of bfloat16
 )
 
