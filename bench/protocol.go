@@ -128,6 +128,9 @@ func (w *worker) ask(ctx context.Context, r request) (reply, error) {
 		}
 		return reply{}, fmt.Errorf("%s: %s %s: %w%s", w.name, r.Do, r.Job, err, text)
 	}
+	if err := ctx.Err(); err != nil {
+		return fail(err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = w.command.Process.Kill() })
