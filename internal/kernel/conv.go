@@ -147,7 +147,7 @@ func (c *Conv) UnpackGradient(threads int, gradient, weights []float32) {
 func (c *Conv) taps() int { return c.shape.Kernel * c.shape.Kernel }
 
 // packWork is about how many multiply-adds take as long as laying out a weight.
-const packWork = 16
+const packWork = 64
 
 // eachFilter calls fn, on up to so many threads, for every pair of channels with the place of its first weight in the plain
 // layout.

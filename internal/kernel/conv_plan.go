@@ -122,7 +122,7 @@ func (p *convPlan) run(threads, n int, job convJob) {
 	groups := (p.targetBlocks + maxBlocks - 1) / maxBlocks
 	threads = worthwhile(threads, n*p.work)
 	if n >= threads {
-		ParallelPieces(threads, n, max(1, n/(threads*4)), func(_, from, to int) { p.compute(&job, from, to, 0, groups) })
+		ParallelPieces(threads, n, max(1, n/(threads*piecesPerThread)), func(_, from, to int) { p.compute(&job, from, to, 0, groups) })
 		return
 	}
 	Parallel(threads, n*groups, func(i int) { p.compute(&job, i/groups, i/groups+1, i%groups, i%groups+1) })

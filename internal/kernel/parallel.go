@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Threads returns the number of threads that a function of this package uses when it is asked for n: n itself, or
@@ -91,7 +92,6 @@ type job struct {
 	left    atomic.Int64 // pieces that are not finished
 	holders atomic.Int32
 	done    chan struct{} // gets a value from the goroutine that finishes the last piece, unless it is the caller's
-	help    func()        // j.helper, made once
 
 	failing sync.Mutex
 	failed  int // the lowest piece that panicked, or pieces
@@ -117,7 +117,6 @@ func newJob(threads, n, pieces int) *job {
 	j, _ := jobs.Get().(*job)
 	if j == nil {
 		j = &job{done: make(chan struct{}, 1)}
-		j.help = j.helper
 	}
 	j.each, j.ranges, j.byPiece, j.n, j.pieces = nil, nil, false, n, pieces
 	if cap(j.shares) < threads {
@@ -138,10 +137,10 @@ func newJob(threads, n, pieces int) *job {
 // run works on the job and returns, or panics, when all of it is done.
 func (j *job) run() {
 	for range len(j.shares) - 1 {
-		go j.help()
+		offer(j)
 	}
-	if !j.work(0) {
-		<-j.done
+	if !j.finish(j.work(0)) {
+		j.wait()
 	}
 	failed, failure := j.failed < j.pieces, j.failure
 	j.release()
@@ -150,12 +149,26 @@ func (j *job) run() {
 	}
 }
 
-// helper is what the other goroutines run.
+// helper is what the other goroutines do.
 func (j *job) helper() {
-	if j.work(int(j.joined.Add(1))) {
+	finished := j.work(int(j.joined.Add(1)))
+	spinners.Add(1) // before the caller can know that all is done, and offer its next job
+	if j.finish(finished) {
 		j.done <- struct{}{}
 	}
 	j.release()
+}
+
+// wait returns when the last piece is finished.
+func (j *job) wait() {
+	for begun := time.Now(); time.Since(begun) < spinning; runtime.Gosched() {
+		select {
+		case <-j.done:
+			return
+		default:
+		}
+	}
+	<-j.done
 }
 
 // release gives the job back when nobody holds it any more.
@@ -166,8 +179,8 @@ func (j *job) release() {
 	}
 }
 
-// work works off pieces until none is left, and reports whether that finished the last one.
-func (j *job) work(worker int) bool {
+// work works off pieces until none is left, and returns how many.
+func (j *job) work(worker int) int {
 	finished := 0
 	for i := range j.shares {
 		s := &j.shares[(worker+i)%len(j.shares)]
@@ -176,8 +189,11 @@ func (j *job) work(worker int) bool {
 			finished++
 		}
 	}
-	return finished > 0 && j.left.Add(-int64(finished)) == 0
+	return finished
 }
+
+// finish notes that pieces are finished, and reports whether these were the last ones.
+func (j *job) finish(pieces int) bool { return pieces > 0 && j.left.Add(-int64(pieces)) == 0 }
 
 // piece works off one piece and notes a panic.
 func (j *job) piece(worker, p int) {

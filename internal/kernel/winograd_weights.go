@@ -43,9 +43,12 @@ func (p *winogradPlan) backwardWeights(threads, n int, x, dy, gradient []float32
 			w.part(group*chunks/groups, (group+1)*chunks/groups, part(group))
 		}
 	})
-	for group := 1; group < groups; group++ {
-		Add(part(group), gradient)
-	}
+	ParallelRanges(worthwhile(threads, packWork*groups*p.filtersLen()), p.outBlocks, func(_, from, to int) {
+		from, to = from*p.in*9*BlockChannels, to*p.in*9*BlockChannels
+		for group := 1; group < groups; group++ {
+			Add(part(group)[from:to], gradient[from:to])
+		}
+	})
 }
 
 // winogradWeights computes parts of a gradient one after the other.
