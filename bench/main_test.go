@@ -58,14 +58,18 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Entrants) != 2 || len(got.Losses) != checkedSteps {
+	if len(got.Entrants) != 3 || len(got.Losses) != checkedSteps {
 		t.Fatalf("%d entrants and losses %v", len(got.Entrants), got.Losses)
 	}
 	if got.Images != 6 || got.FLOPs != 2*(2*3*5*9*16)+3*(2*5*4) {
 		t.Errorf("%d images of %d operations", got.Images, got.FLOPs)
 	}
 	for _, e := range got.Entrants {
-		if len(e.Samples) != r.rounds || e.Samples[0].Images != e.units*6 || !(e.speed() > 0) || !(e.peak() > 0) {
+		images := 6
+		if e.Variant == apartVariant {
+			images *= e.Threads
+		}
+		if len(e.Samples) != r.rounds || e.Samples[0].Images != e.units*images || !(e.speed() > 0) || !(e.peak() > 0) {
 			t.Errorf("%d threads: samples %+v", e.Threads, e.Samples)
 		}
 	}

@@ -30,7 +30,7 @@ type result struct {
 // ours returns imgsearch's entrant for a number of threads, or nil.
 func (r *result) ours(threads int) *entrant {
 	for _, e := range r.Entrants {
-		if e.Side == ourSide && e.Threads == threads {
+		if e.Side == ourSide && e.Variant == "" && e.Threads == threads {
 			return e
 		}
 	}
@@ -104,6 +104,13 @@ func (m *measurer) measure(ctx context.Context, r row) (*result, error) {
 			return nil, err
 		}
 		m.log("  imgsearch, %s: %.0f images/s", threadsText(threads), e.Trial)
+		if threads > 1 && r.work.Kind == "train" && r.isa == "" {
+			e, err := m.enter(ctx, r, out, &entrant{Side: ourSide, Variant: apartVariant, Threads: threads, worker: ours}, &want)
+			if err != nil {
+				return nil, err
+			}
+			m.log("  imgsearch, %d steps of 1 thread at a time: %.0f images/s", threads, e.Trial)
+		}
 		if m.workers.python == "" {
 			continue
 		}
@@ -184,6 +191,9 @@ func (m *measurer) enter(ctx context.Context, r row, out *result, e *entrant, wa
 		}
 	}
 	e.images, e.byProcessor = r.images, m.byProcessor
+	if e.Variant == apartVariant {
+		e.images *= e.Threads
+	}
 	if err := e.warm(ctx, r.warmRuns, r.warm, r.units); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func (s *ourJobs) answer(r request) (reply, error) {
 			"go": runtime.Version(), "kernel": kernel.Name(), "threads": strconv.Itoa(s.threads),
 		}}, nil
 	case "prepare":
-		j, err := s.prepare(r.Work)
+		j, err := s.prepare(r.Work, r.Variant)
 		if err != nil {
 			return reply{}, err
 		}
@@ -104,12 +104,14 @@ func (s *ourJobs) answer(r request) (reply, error) {
 	return reply{}, fmt.Errorf("request %q is not for this job", r.Do)
 }
 
-func (s *ourJobs) prepare(w *work) (ourJob, error) {
+func (s *ourJobs) prepare(w *work, variant string) (ourJob, error) {
 	switch {
 	case w == nil:
 		return nil, errors.New("no work")
+	case w.Kind == "train" && variant == apartVariant:
+		return newTrainJob(w, 1, s.threads)
 	case w.Kind == "train":
-		return newTrainJob(w, s.threads)
+		return newTrainJob(w, s.threads, 1)
 	case w.Kind == "embed":
 		return newEmbedJob(w)
 	}
@@ -150,31 +152,57 @@ func (s *ourJobs) peak() float64 {
 // trainJob repeats a training step.
 type trainJob struct {
 	step    *training.BareStep
+	others  []*training.BareStep // run at the same time
 	tensors string
 }
 
-func newTrainJob(w *work, threads int) (*trainJob, error) {
-	step, err := training.NewBareStep(training.BareStepOptions{
-		Architecture: w.Architecture, Head: w.Head, Loss: w.Loss, Groups: w.Groups, Threads: threads, LearningRate: w.Rate,
-		Momentum: w.Momentum, Nesterov: w.Nesterov, WeightDecay: w.WeightDecay, Seed: w.Seed,
-	})
-	if err != nil {
-		return nil, err
+// newTrainJob makes so many steps that run at the same time, each on so many threads.
+func newTrainJob(w *work, threads, steps int) (*trainJob, error) {
+	j := &trainJob{tensors: w.Tensors}
+	for range steps {
+		step, err := training.NewBareStep(training.BareStepOptions{
+			Architecture: w.Architecture, Head: w.Head, Loss: w.Loss, Groups: w.Groups, Threads: threads, LearningRate: w.Rate,
+			Momentum: w.Momentum, Nesterov: w.Nesterov, WeightDecay: w.WeightDecay, Seed: w.Seed,
+		})
+		if err != nil {
+			j.close()
+			return nil, err
+		}
+		if j.step == nil {
+			j.step = step
+		} else {
+			j.others = append(j.others, step)
+		}
 	}
-	return &trainJob{step, w.Tensors}, nil
+	return j, nil
 }
 
 func (j *trainJob) run(count int) (reply, error) {
+	errs := make([]error, len(j.others))
+	var group sync.WaitGroup
+	begun := time.Now()
+	for i, o := range j.others {
+		group.Go(func() { _, errs[i] = o.Run(count, 0) })
+	}
 	times, err := j.step.Run(count, 0)
-	var a reply
+	group.Wait()
+	a := reply{Bytes: times.BytesPerStep}
 	for _, d := range times.Durations {
 		a.Seconds += d.Seconds()
 	}
-	a.Bytes = times.BytesPerStep
-	return a, err
+	if len(j.others) > 0 {
+		a.Seconds = time.Since(begun).Seconds()
+	}
+	return a, errors.Join(append(errs, err)...)
 }
 
-func (j *trainJob) close() { _ = j.step.Close() }
+func (j *trainJob) close() {
+	for _, step := range append(j.others, j.step) {
+		if step != nil {
+			_ = step.Close()
+		}
+	}
+}
 
 // embedJob makes embeddings of images in memory.
 type embedJob struct {

@@ -31,7 +31,7 @@ type entrant struct {
 	// byProcessor makes the time of a turn that of processors instead of the clock.
 	byProcessor bool
 	units       int // steps, or images, in a turn
-	images      int // in a unit
+	images      int // in a unit, all steps of it together
 }
 
 // sample is one turn.
@@ -84,6 +84,10 @@ func (e *entrant) ask(ctx context.Context, units int) (reply, error) {
 const (
 	ourSide  = "imgsearch"
 	peerSide = "pytorch"
+
+	// apartVariant of imgsearch runs as many steps as there are threads at the same time, which share nothing but the
+	// machine: what it reaches is what the machine gives to that many threads.
+	apartVariant = "apart"
 
 	// restTime lies between two turns: threads that wait for more to do by spinning have given up by then.
 	restTime = 20 * time.Millisecond

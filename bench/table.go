@@ -191,18 +191,26 @@ func (r *record) programTable() *table {
 	return t
 }
 
-// scalingTable tells how much faster imgsearch is with more threads.
+// scalingTable tells how much faster imgsearch is with more threads, and how much more of the same steps the machine does
+// where each has a thread and nothing in common with the others.
 func (r *record) scalingTable() *table {
-	t := &table{header: []string{"scaling", "threads", "times as fast as 1 thread"}}
+	t := &table{header: []string{"scaling", "threads", "times as fast as 1 thread", "steps of 1 thread each, at a time"}}
 	for _, row := range r.Rows {
 		if row.Kind != "train" || row.ISA != "" {
 			continue
 		}
 		one := row.ours(1)
 		for _, e := range row.Entrants {
-			if one != nil && e.Side == ourSide && e.Threads > 1 {
-				t.add(row.Title, fmt.Sprint(e.Threads), times(ratio(e, one)))
+			if one == nil || e.Side != ourSide || e.Variant != "" || e.Threads == 1 {
+				continue
 			}
+			apart := missing
+			for _, a := range row.Entrants {
+				if a.Variant == apartVariant && a.Threads == e.Threads {
+					apart = times(ratio(a, one))
+				}
+			}
+			t.add(row.Title, fmt.Sprint(e.Threads), times(ratio(e, one)), apart)
 		}
 	}
 	return t

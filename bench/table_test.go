@@ -109,7 +109,7 @@ func sampleRecord() *record {
 	row := &result{Row: "n77-128", Net: "N77", Title: "training step of N77, 128 images", Kind: "train", Images: 128, FLOPs: 1e6, Entrants: []*entrant{
 		of(ourSide, "", 1, 1, 1, 1), of(peerSide, "contiguous", 1, 2, 2, 2), of(peerSide, "channels_last", 1, 1.5, 1.5, 1.5),
 		of(peerSide, "channels_last+compile", 1, 1.6, 1.6, 1.6), of(peerSide, "channels_last+bf16", 1, 0.5),
-		of(ourSide, "", 2, 0.5, 0.5, 0.5), of(peerSide, "contiguous", 2, 0.5, 0.5, 0.5),
+		of(ourSide, "", 2, 0.5, 0.5, 0.5), of(ourSide, apartVariant, 2, 0.8, 0.8, 0.8), of(peerSide, "contiguous", 2, 0.5, 0.5, 0.5),
 	}, Notes: []string{"no compiler"}}
 	r := &record{
 		Commit: "abc", Machine: machine{CPU: "a processor", CPUs: 2, Kernel: "avx512", Go: "go1"},
@@ -139,9 +139,9 @@ func TestTables(t *testing.T) {
 |------------------------------------|---------|---------|-----------|-------|-------------|
 | preset default, batch 256, 5 steps | 1       | 95      | 100       | 95 %  | 500 MB      |
 
-| scaling                          | threads | times as fast as 1 thread |
-|----------------------------------|---------|---------------------------|
-| training step of N77, 128 images | 2       | 2.00 ×                    |
+| scaling                          | threads | times as fast as 1 thread | steps of 1 thread each, at a time |
+|----------------------------------|---------|---------------------------|-----------------------------------|
+| training step of N77, 128 images | 2       | 2.00 ×                    | 1.25 ×                            |
 
 | goal                                                    | measured       | at least | aim    |             |
 |---------------------------------------------------------|----------------|----------|--------|-------------|
