@@ -8,8 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"gonum.org/v1/gonum/mat"
-
+	"imgsearch/internal/eigen"
 	"imgsearch/internal/kernel"
 )
 
@@ -163,7 +162,7 @@ func leadingEigenvectors(ctx context.Context, a []float32, n, k int, seed uint64
 		av, rotated = rotated, av
 		if values[0] <= 0 || residual(v, av, values[:k], n) <= eigenTolerance*values[0] {
 			out := slices.Clone(v[:k*n])
-			fixSigns(out, n)
+			eigen.FixSigns(out, n)
 			return out, values[:k], nil
 		}
 		v, av = av, v
@@ -189,25 +188,19 @@ func residual(v, av []float32, values []float64, n int) float64 {
 
 // symmetricEigen returns the eigenvalues of the symmetric [n, n] matrix a, falling, and its eigenvectors as rows.
 func symmetricEigen(a []float32, n int) ([]float64, []float32, error) {
-	sym := mat.NewSymDense(n, nil)
-	for i := range n {
-		for j := i; j < n; j++ {
-			sym.SetSym(i, j, (float64(a[i*n+j])+float64(a[j*n+i]))/2)
-		}
-	}
-	var eigen mat.EigenSym
-	if !eigen.Factorize(sym, true) {
-		return nil, nil, fmt.Errorf("%w: the small problem failed", ErrConverge)
-	}
-	var vectors mat.Dense
-	eigen.VectorsTo(&vectors)
-	values := eigen.Values(nil)
-	slices.Reverse(values)
-	rows := make([]float32, n*n)
+	wide := make([]float64, n*n)
 	for i := range n {
 		for j := range n {
-			rows[i*n+j] = float32(vectors.At(j, n-1-i))
+			wide[i*n+j] = (float64(a[i*n+j]) + float64(a[j*n+i])) / 2
 		}
+	}
+	values, vectors, err := eigen.Symmetric(wide, n)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: the small problem failed", ErrConverge)
+	}
+	rows := make([]float32, n*n)
+	for i, x := range vectors {
+		rows[i] = float32(x)
 	}
 	return values, rows, nil
 }
@@ -260,19 +253,3 @@ func dot64(a, b []float64) float64 {
 }
 
 func lengthOf(x []float64) float64 { return math.Sqrt(dot64(x, x)) }
-
-// fixSigns turns each row of length n so that its value of largest magnitude is positive.
-func fixSigns(v []float32, n int) {
-	for ; len(v) > 0; v = v[n:] {
-		row := v[:n]
-		largest := row[0]
-		for _, x := range row {
-			if math.Abs(float64(x)) > math.Abs(float64(largest)) {
-				largest = x
-			}
-		}
-		if largest < 0 {
-			kernel.Scale(-1, row)
-		}
-	}
-}
