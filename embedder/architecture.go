@@ -29,8 +29,12 @@ const (
 	Flatten Kind = "flatten"
 	// Linear is x W^T + b: weight [Out, In], optional bias [Out].
 	Linear Kind = "linear"
-	// L2Norm divides each row by its Euclidean length (at least 1e-12). Only as the last layer.
+	// L2Norm divides each row of [N, F] by its Euclidean length (at least 1e-12). Not within a residual body.
 	L2Norm Kind = "l2norm"
+	// MirrorMean takes the mean of what the layers before it make of the image and of its mirror image, left and right
+	// exchanged: [N, F] stays [N, F], and all layers before it are computed twice. At most once, not within a residual body.
+	// It belongs to inference: training knows no such layer.
+	MirrorMean Kind = "mirrormean"
 	// Residual adds the input to the output of Body, which must keep the shape.
 	Residual Kind = "residual"
 )
@@ -187,6 +191,8 @@ type Step struct {
 	Layer Layer
 	// In and Out are the shapes of one image's activation before and after the layer.
 	In, Out Shape
+	// Times is how often the layer is computed for an image: 2 before [MirrorMean], otherwise 1.
+	Times int
 }
 
 // Steps returns all layers with the shapes that enter and leave them; the layers of a residual body come right before
@@ -203,6 +209,7 @@ func (l Layer) DilationOrOne() int { return max(l.Dilation, 1) }
 type tracer struct {
 	steps      []Step
 	layers     int
+	mirrored   bool // MirrorMean was met
 	parameters int64
 	operations int64
 	taps       int64
@@ -266,8 +273,18 @@ func (t *tracer) run(prefix string, depth int, layers []Layer, in Shape) (Shape,
 		} else if out, err = l.outputShape(in); err != nil {
 			return Shape{}, fail("%v", err)
 		}
-		if l.Kind == L2Norm && (depth > 0 || i != len(layers)-1) {
-			return Shape{}, fail("only as the last layer")
+		if (l.Kind == L2Norm || l.Kind == MirrorMean) && depth > 0 {
+			return Shape{}, fail("not within a residual body")
+		}
+		if l.Kind == MirrorMean {
+			if t.mirrored {
+				return Shape{}, fail("only once")
+			}
+			t.mirrored = true
+			t.operations *= 2
+			for i := range t.steps {
+				t.steps[i].Times = 2
+			}
 		}
 		if l.Init == InitWhiten {
 			if depth > 0 || i > 0 {
@@ -277,7 +294,7 @@ func (t *tracer) run(prefix string, depth int, layers []Layer, in Shape) (Shape,
 				return Shape{}, fail("out %d: must be %d (2*in*kernel*kernel) with init %q", l.Out, want, l.Init)
 			}
 		}
-		s := Step{Path: path, Depth: depth, Layer: l, In: in, Out: out}
+		s := Step{Path: path, Depth: depth, Layer: l, In: in, Out: out, Times: 1}
 		t.steps = append(t.steps, s)
 		if t.parameters += s.Parameters(); t.parameters > MaxParameters {
 			return Shape{}, fail("the net has more than %d parameters", MaxParameters)
@@ -313,10 +330,10 @@ func (l Layer) checkFields() error {
 		kernel, stride = true, true
 	case Residual:
 		body = true
-	case ReLU, GlobalMean, Flatten, L2Norm:
+	case ReLU, GlobalMean, Flatten, L2Norm, MirrorMean:
 	default:
-		return fmt.Errorf("unknown kind: must be %s, %s, %s, %s, %s, %s, %s, %s or %s",
-			Conv, BatchNorm, ReLU, MaxPool, GlobalMean, Flatten, Linear, L2Norm, Residual)
+		return fmt.Errorf("unknown kind: must be %s, %s, %s, %s, %s, %s, %s, %s, %s or %s",
+			Conv, BatchNorm, ReLU, MaxPool, GlobalMean, Flatten, Linear, L2Norm, MirrorMean, Residual)
 	}
 	for _, f := range []field{
 		{"out", l.Out, out, 1, MaxWidth},
@@ -387,7 +404,7 @@ func (l Layer) outputShape(in Shape) (Shape, error) {
 			return Shape{}, fmt.Errorf("input of %v: flatten or globalmean must come before", in)
 		}
 		out = Shape{C: l.Out}
-	case L2Norm:
+	case L2Norm, MirrorMean:
 		if !in.Flat() {
 			return Shape{}, fmt.Errorf("input of %v: flatten or globalmean must come before", in)
 		}
@@ -408,12 +425,13 @@ func (l Layer) outputShape(in Shape) (Shape, error) {
 // span is the number of input pixels that the window reaches over in each direction.
 func (l Layer) span() int { return l.DilationOrOne()*(l.Kernel-1) + 1 }
 
-// operations bounds the work of the layer itself for one image, the small kinds counted too.
+// operations bounds the work of the layer itself, computed once for one image, the small kinds counted too.
 func (s Step) operations() int64 {
 	n := int64(s.Out.Len())
 	if s.Layer.Kind == MaxPool {
 		n *= int64(s.Layer.Kernel * s.Layer.Kernel)
 	}
+	s.Times = 1
 	return n + s.FLOPs()
 }
 

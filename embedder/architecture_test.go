@@ -172,10 +172,18 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		{"flatten of flat", func(a *Architecture) { a.Layers = append(flat(), Layer{Kind: Flatten}) }, "[C, H, W] is needed"},
 		{"linear of image", func(a *Architecture) { a.Layers = []Layer{{Kind: Linear, Out: 3}} }, "flatten or globalmean must come before"},
 		{"norm of image", func(a *Architecture) { a.Layers = []Layer{{Kind: L2Norm}} }, "flatten or globalmean must come before"},
-		{"norm within", func(a *Architecture) { a.Layers = append(flat(), Layer{Kind: L2Norm}, Layer{Kind: ReLU}) }, "layers.1 (l2norm): only as the last layer"},
+		{"mirror of image", func(a *Architecture) { a.Layers = []Layer{{Kind: MirrorMean}} }, "flatten or globalmean must come before"},
+		{"mirror twice", func(a *Architecture) { a.Layers = append(flat(), Layer{Kind: MirrorMean}, Layer{Kind: MirrorMean}) }, "layers.2 (mirrormean): only once"},
+		{"mirror in body", func(a *Architecture) {
+			a.Layers = append(flat(), Layer{Kind: Residual, Body: []Layer{{Kind: MirrorMean}}})
+		}, "not within a residual body"},
+		{"mirrored operations", func(a *Architecture) {
+			a.InputSize = 1024
+			a.Layers = append(flat(slices.Repeat([]Layer{{Kind: Conv, Out: 64, Kernel: 1}}, 100)...), Layer{Kind: MirrorMean})
+		}, "operations an image"},
 		{"norm in body", func(a *Architecture) {
 			a.Layers = append(flat(), Layer{Kind: Residual, Body: []Layer{{Kind: L2Norm}}})
-		}, "only as the last layer"},
+		}, "not within a residual body"},
 		{"not flat", func(a *Architecture) { a.Layers = []Layer{{Kind: ReLU}} }, "the last layer leaves 3x32x32"},
 		{"dim", func(a *Architecture) {
 			a.InputSize = 1024

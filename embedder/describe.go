@@ -95,6 +95,9 @@ func (l Layer) detail() string {
 	if (l.Kind == Conv || l.Kind == Linear) && !l.Bias {
 		add("no bias")
 	}
+	if l.Kind == MirrorMean {
+		add("all above computed twice")
+	}
 	if l.Init == InitWhiten {
 		add("whitening")
 	}

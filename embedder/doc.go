@@ -19,6 +19,9 @@
 // image is embedded alone or within a batch, on one thread or on many. Between processors the last bits may differ, as
 // package kernel tells. Batch normalisation uses the running statistics.
 //
+// A [MirrorMean] layer takes the mean over the image and its mirror image, whose embeddings are then the same; it doubles the
+// work of all layers before it.
+//
 // # The file
 //
 // An encoder file is a safetensors file (https://github.com/huggingface/safetensors), so that other programs can read

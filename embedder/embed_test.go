@@ -104,7 +104,7 @@ func TestEmbedEqualsReference(t *testing.T) {
 			{Kind: Residual, Body: []Layer{{Kind: Residual, Body: []Layer{{Kind: Linear, Out: 3, Bias: true}, {Kind: ReLU}}}}}, {Kind: BatchNorm}, {Kind: ReLU},
 			{Kind: L2Norm}}},
 	}
-	for i := range 20 {
+	for i := range 30 {
 		nets[fmt.Sprintf("random %d", i)] = randomNet(rng)
 	}
 	for name, a := range nets {
@@ -178,8 +178,15 @@ func randomNet(rng *rand.Rand) Architecture {
 	} else {
 		shape = Shape{C: shape.C}
 	}
+	if rng.IntN(3) == 0 {
+		a.Layers = append(a.Layers, Layer{Kind: L2Norm})
+	}
 	last, _ := layers(3, 0, shape, false)
 	a.Layers = append(a.Layers, last...)
+	if yes() {
+		at := 6 + rng.IntN(len(a.Layers)-5)
+		a.Layers = slices.Insert(a.Layers, at, Layer{Kind: MirrorMean})
+	}
 	if yes() {
 		a.Layers = append(a.Layers, Layer{Kind: L2Norm})
 	}

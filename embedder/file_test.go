@@ -447,6 +447,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(good[:len(good)/2], false)
 	f.Add(good, true)
 	f.Add(someEncoder(f).Bytes(), true)
+	f.Add(mustNew(f, mirroredNets()["pixels"], 1).Bytes(), true)
 	f.Add(withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4), true)
 	f.Fuzz(func(t *testing.T, data []byte, repair bool) {
 		if repair { // so that the fuzzer gets past the checksum

@@ -27,7 +27,7 @@ func (w *worker) reserve(images int) {
 	}
 	w.images, w.free, w.length = images, nil, 0
 	for i, s := range w.net.segments {
-		n := min(images, s.block)
+		n := min(images*s.copies, s.block)
 		w.inputs[i] = make([]float32, n*s.inLen)
 		w.length = max(w.length, n*s.widest)
 	}
@@ -55,18 +55,28 @@ func (w *worker) embed(count int, input func(i int) []float32, out []float32) {
 	w.segment(len(w.net.segments)-1, 0, count, input, out)
 }
 
-// segment writes what segments 0 to k make of count images from the given one on, at most the block of segment k, to out.
+// segment writes what segments 0 to k make of count activations from the given one on, at most the block of segment k, to
+// out. Where a segment has two for each image, the odd ones are those of mirror images.
 func (w *worker) segment(k, first, count int, input func(i int) []float32, out []float32) {
 	s, x := &w.net.segments[k], w.inputs[k]
 	if k == 0 {
 		for i := range count {
-			kernel.Block(1, 3, w.net.inputPixels, input(first+i), x[i*s.inLen:])
+			at := x[i*s.inLen:][:s.inLen]
+			switch row := first + i; {
+			case s.copies == 1:
+				kernel.Block(1, 3, w.net.inputPixels, input(row), at)
+			case row%2 == 0:
+				kernel.Block(1, 3, w.net.inputPixels, input(row/2), at)
+			default: // the image itself came just before, at this very place where the block is 1
+				mirror(at, x[max(i-1, 0)*s.inLen:][:s.inLen], w.net.inputSize)
+			}
 		}
 	} else {
 		before := &w.net.segments[k-1]
-		for from := 0; from < count; from += before.block {
-			n := min(before.block, count-from)
-			w.segment(k-1, first+from, n, input, x[from*s.inLen:][:n*s.inLen])
+		copies := s.inLen / before.outLen // 2 where mirror images join
+		for from := 0; from < count*copies; from += before.block {
+			n := min(before.block, count*copies-from)
+			w.segment(k-1, first*copies+from, n, input, x[from*before.outLen:][:n*before.outLen])
 		}
 	}
 	y, owned := w.run(s.ops, x, count, false)
@@ -132,6 +142,14 @@ func (w *worker) run(ops []op, x []float32, n int, owned bool) (result []float32
 			for i := range n {
 				addRow(y[i*o.outLen:][:o.outLen], o.bias, o.relu)
 			}
+		case opMirrorMean:
+			y = w.get()
+			for i := range n {
+				own, mirrored := x[i*o.inLen:][:o.outLen], x[i*o.inLen+o.outLen:][:o.outLen]
+				for j, v := range own {
+					y[i*o.outLen+j] = v/2 + mirrored[j]/2
+				}
+			}
 		case opMaxPool:
 			y = w.get()
 			for i := range n {
@@ -155,6 +173,19 @@ func (w *worker) run(ops []op, x []float32, n int, owned bool) (result []float32
 		x, owned = y, true
 	}
 	return x, owned
+}
+
+// mirror writes a blocked image of so many pixels a row, [H, W, BlockChannels], to dst with left and right exchanged; dst
+// may be the image itself.
+func mirror(dst, image []float32, width int) {
+	const b = kernel.BlockChannels
+	for row := 0; row < len(image); row += width * b {
+		for left, right := row, row+(width-1)*b; left <= right; left, right = left+b, right-b {
+			l, r := [b]float32(image[left:]), [b]float32(image[right:])
+			copy(dst[left:], r[:])
+			copy(dst[right:], l[:])
+		}
+	}
 }
 
 // convolve writes the convolution of n images to y, or, with add, adds it to what y holds.

@@ -42,7 +42,7 @@ func NewFront(a Architecture, count int, weights Weights, threads int) (*Front, 
 	if out.Flat() || count < 1 {
 		return nil, fmt.Errorf("%w: a front of %d layers leaves no images", ErrArchitecture, count)
 	}
-	f := &Front{out: out, net: &net{inputPixels: a.InputSize * a.InputSize, segments: segments(ops)}}
+	f := &Front{out: out, net: &net{inputSize: a.InputSize, inputPixels: a.InputSize * a.InputSize, segments: segments(ops)}}
 	for range kernel.Threads(threads) {
 		f.workers = append(f.workers, newWorker(f.net))
 	}

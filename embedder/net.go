@@ -17,6 +17,7 @@ import (
 // as kernel.Block lays them out, zeros where the last block has no channel. The rest works on rows, [N, F].
 type net struct {
 	dim         int
+	inputSize   int // the input's side
 	inputPixels int
 	segments    []segment
 }
@@ -24,9 +25,13 @@ type net struct {
 // segment is a run of layers that work on the same number of images at a time, at most block: so many that the
 // registers are filled and reading the weights is shared, so few that activations stay in the cache. The block of a
 // segment is a multiple of the one before's.
+//
+// Before an opMirrorMean, which begins a segment, there are two activations for each image, its own and that of its
+// mirror image next to it; block counts both.
 type segment struct {
 	ops           []op
 	block         int
+	copies        int // activations for each image: 1 or 2
 	inLen, outLen int // values of an image's activation
 	widest        int // values of the largest activation of an image
 }
@@ -42,6 +47,7 @@ const (
 	opGlobalMean
 	opFlatten
 	opL2Norm
+	opMirrorMean // of two activations that lie side by side: inLen is twice outLen
 	opResidual
 )
 
@@ -74,11 +80,28 @@ func newNet(a Architecture, weights Weights) (*net, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &net{dim: out.C, inputPixels: a.InputSize * a.InputSize, segments: segments(ops)}, nil
+	return &net{dim: out.C, inputSize: a.InputSize, inputPixels: a.InputSize * a.InputSize, segments: segments(ops)}, nil
 }
 
-// segments divides ops where activations have become so small that twice as many images or more fit.
+// segments divides ops where activations have become so small that twice as many images or more fit, and where mirror
+// images join.
 func segments(ops []op) []segment {
+	for i := range ops {
+		if ops[i].kind == opMirrorMean {
+			joined := divide(ops[i:])
+			before := divide(ops[:i])
+			for k := range before {
+				before[k].copies = 2
+				before[k].block = min(before[k].block, 2*joined[0].block)
+			}
+			return append(before, joined...)
+		}
+	}
+	return divide(ops)
+}
+
+// divide is segments for ops without an opMirrorMean but as the first.
+func divide(ops []op) []segment {
 	block := func(o *op) int {
 		values := maxSpatialValues
 		if o.in.Flat() {
@@ -89,7 +112,7 @@ func segments(ops []op) []segment {
 	}
 	var out []segment
 	for first := 0; first < len(ops); {
-		s := segment{block: block(&ops[first]), inLen: ops[first].inLen}
+		s := segment{block: block(&ops[first]), copies: 1, inLen: ops[first].inLen}
 		// What follows may be done in smaller blocks, but not in smaller ones than what comes after that.
 		end := first + 1
 		for end < len(ops) && block(&ops[end]) <= s.block {
@@ -204,6 +227,8 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 			o.kind = opFlatten
 		case L2Norm:
 			o.kind = opL2Norm
+		case MirrorMean:
+			o.kind, o.inLen = opMirrorMean, 2*o.outLen
 		case Residual:
 			o.kind = opResidual
 			var err error
@@ -215,7 +240,7 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 				o.last, o.body = &o.body[n], o.body[:n]
 			}
 		}
-		for o.kind != opL2Norm && i+1 < len(layers) && layers[i+1].Kind == ReLU {
+		for o.kind != opL2Norm && o.kind != opMirrorMean && i+1 < len(layers) && layers[i+1].Kind == ReLU {
 			i++
 			o.relu = true
 		}

@@ -101,14 +101,16 @@ func (s Step) Parameters() int64 {
 }
 
 // FLOPs returns the floating-point operations that the layer itself takes for one image. As is usual, only
-// convolutions and linear layers count, two operations for each multiply-add; the rest is small beside them.
+// convolutions and linear layers count, two operations for each multiply-add; the rest is small beside them. What is
+// computed several times counts as often.
 func (s Step) FLOPs() int64 {
 	in, out := int64(s.In.C), int64(s.Layer.Out)
+	n := 2 * int64(s.Times) * out * in
 	switch s.Layer.Kind {
 	case Conv:
-		return 2 * out * in * int64(s.Layer.Kernel*s.Layer.Kernel) * int64(s.Out.H) * int64(s.Out.W)
+		return n * int64(s.Layer.Kernel*s.Layer.Kernel) * int64(s.Out.H) * int64(s.Out.W)
 	case Linear:
-		return 2 * out * in
+		return n
 	}
 	return 0
 }

@@ -3,12 +3,21 @@ package embedder
 import "math"
 
 // reference runs a net as its definition says, layer by layer, in plain loops and float64, with nothing folded or
-// fused. It returns what each layer, named by its path, makes of one normalised image.
+// fused. It returns what each layer, named by its path, makes of one normalised image. Its layers before a MirrorMean run
+// on the mirror image first.
 func reference(a Architecture, weights Weights, input []float32) map[string][]float64 {
 	out := map[string][]float64{}
-	x := make([]float64, len(input))
+	x, mirrored := make([]float64, len(input)), make([]float64, len(input))
 	for i, v := range input {
 		x[i] = float64(v)
+		row := i / a.InputSize * a.InputSize
+		mirrored[row+a.InputSize-1-(i-row)] = float64(v)
+	}
+	for i, l := range a.Layers {
+		if l.Kind == MirrorMean {
+			referenceLayers("layers", a.Layers[:i], a.InputShape(), mirrored, weights, out)
+			out["mirrored"] = out["layers."+itoa(i-1)]
+		}
 	}
 	referenceLayers("layers", a.Layers, a.InputShape(), x, weights, out)
 	return out
@@ -96,6 +105,10 @@ func referenceLayers(prefix string, layers []Layer, in Shape, x []float64, weigh
 			}
 			for i, v := range x {
 				y[i] = v / math.Max(math.Sqrt(sum), 1e-12)
+			}
+		case MirrorMean:
+			for i, v := range x {
+				y[i] = (v + all["mirrored"][i]) / 2
 			}
 		case Residual:
 			for i, v := range referenceLayers(path+".body", l.Body, in, x, weights, all) {
