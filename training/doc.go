@@ -9,7 +9,8 @@
 //   - the graph, built by gorgonia from an [embedder.Architecture], makes embeddings of anchors, positives and
 //     negatives;
 //   - the miner picks triplets and the loss scores them: see [LossOptions];
-//   - the solver changes the weights, at a rate that the [Schedule] gives.
+//   - the solver changes the weights, at a rate that the [Schedule] gives;
+//   - after the last step the finish computes what the encoder gets without training: see [FinishOptions].
 //
 // Views are made beside the arithmetic, one batch ahead, in the pauses that it leaves; what is missing when a step wants
 // its batch is made on all processors.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"imgsearch/dataset"
@@ -93,8 +95,13 @@ func (f *fakeNet) step(input []float32, rate float64) (stepResult, error) {
 	return stepResult{Loss: f.loss, Active: 0.5, PositiveDistance: 1, NegativeDistance: 2, Spread: 0.1}, nil
 }
 
-func (f *fakeNet) weights() embedder.Weights { return f.w.Clone() }
-func (f *fakeNet) close() error              { f.closed = true; return nil }
+func (f *fakeNet) close() error { f.closed = true; return nil }
+
+func (f *fakeNet) weights() embedder.Weights {
+	w := f.w.Clone()
+	maps.DeleteFunc(w, func(name string, _ embedder.Tensor) bool { return strings.HasPrefix(name, "head.") })
+	return w
+}
 
 func (f *fakeNet) state() embedder.Weights {
 	s := f.w.Clone()

@@ -28,12 +28,14 @@ type heldBackSet struct {
 	purity  bool
 	chance  float64
 	seed    uint64
+	finish  FinishOptions
+	dim     int       // of the finished encoder
 	viewers []*viewer // one for each thread
 	values  [][]float32
 }
 
 func newHeldBackSet(c *corpus, rows []int32, o Options) *heldBackSet {
-	s := &heldBackSet{corpus: c, rows: rows, purity: c.labelled(), seed: o.Seed}
+	s := &heldBackSet{corpus: c, rows: rows, purity: c.labelled(), seed: o.Seed, finish: o.Finish, dim: o.Dim}
 	for _, row := range rows {
 		s.labels = append(s.labels, c.labels[row])
 	}
@@ -76,6 +78,31 @@ func (s *heldBackSet) measure(ctx context.Context, a embedder.Architecture, w em
 		return nil, fmt.Errorf("measure held-back images: %w", err)
 	}
 	return s.judge(embeddings, encoder.Dim(), step), nil
+}
+
+// measureUnfinished measures a net in training as it would be finished now, but that the components are those of the
+// held-back images themselves, whose features are there anyway. No label has a part in them.
+func (s *heldBackSet) measureUnfinished(ctx context.Context, a embedder.Architecture, w embedder.Weights, step int) (*HeldBack, error) {
+	a, w = s.finish.add(a, w)
+	if !s.finish.PCA {
+		return s.measure(ctx, a, w, step)
+	}
+	fail := func(err error) (*HeldBack, error) { return nil, fmt.Errorf("measure held-back images: %w", err) }
+	encoder, err := embedder.New(a, w, embedder.Metadata{})
+	if err != nil {
+		return fail(err)
+	}
+	features, err := s.embed(ctx, encoder)
+	if err != nil {
+		return fail(err)
+	}
+	m := newMoments(encoder.Dim())
+	m.add(features[:s.len()*encoder.Dim()], len(s.viewers))
+	p, err := m.components(s.dim, s.finish.Whitening)
+	if err != nil {
+		return fail(err)
+	}
+	return s.judge(p.apply(features, len(s.viewers)), p.dim(), step), nil
 }
 
 // heldBackChunk is how many images are in memory at a time, besides the corpus.

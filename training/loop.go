@@ -51,7 +51,7 @@ func (t *trainer) loop(ctx context.Context) error {
 		now := t.now()
 		t.speed.add(now.Sub(last))
 		last = now
-		if text := t.at.Watch.step(t.at.Step, result, t.normalised, t.Dim, t.equal, t.perGroup == 3); text != "" {
+		if text := t.at.Watch.step(t.at.Step, result, t.normalised, t.trainedDim, t.equal, t.perGroup == 3); text != "" {
 			if err := t.warned(text); err != nil {
 				return err
 			}
@@ -101,8 +101,15 @@ func (t *trainer) measurementDue(now time.Time, cost time.Duration) bool {
 
 // measure looks at the held-back images and returns the time that it took.
 func (t *trainer) measure(ctx context.Context) (time.Duration, error) {
+	return t.measureBy(func() (*HeldBack, error) {
+		return t.held.measureUnfinished(ctx, t.Architecture, t.net.weights(), t.at.Step)
+	})
+}
+
+// measureBy keeps a measurement and returns the time that it took.
+func (t *trainer) measureBy(look func() (*HeldBack, error)) (time.Duration, error) {
 	begun := t.now()
-	h, err := t.held.measure(ctx, t.Architecture, t.net.weights(), t.at.Step)
+	h, err := look()
 	if err != nil {
 		return 0, err
 	}

@@ -32,13 +32,15 @@ type Options struct {
 	// detail, takes four times the memory (3*Size*Size bytes an image) and more time.
 	Size int
 	// Dim is the number of values of an embedding, 2 to 1024; 0 is the preset's. More values tell more images apart, and
-	// make index files and queries dearer in proportion.
+	// make index files and queries dearer in proportion. With Finish.PCA it is that of the finished encoder.
 	Dim int
-	// Architecture is the encoder's net. With no layers it is the preset's net for Size and Dim; otherwise Size and Dim must
-	// be 0. Where Mean and Std are zero they are measured on the training images.
+	// Architecture is the encoder's net. With no layers it is the preset's net for Size and Dim; otherwise Size must be 0,
+	// and Dim too unless Finish.PCA decides on it. Where Mean and Std are zero they are measured on the training images.
 	Architecture embedder.Architecture
 	// Head is a projection head: layers that follow the encoder during training only. Default none.
 	Head []embedder.Layer
+	// Finish says what is computed after the last step and added to the encoder. Default nothing.
+	Finish FinishOptions
 
 	// Loss is what the training minimises.
 	Loss LossOptions
@@ -242,7 +244,7 @@ func (o Options) withNet(p *recipe) (Options, error) {
 		if o.Size != 0 {
 			return fail("size", o.Size, "0 where an architecture is given")
 		}
-		if o.Dim != 0 {
+		if o.Dim != 0 && !o.Finish.PCA {
 			return fail("dim", o.Dim, "0 where an architecture is given")
 		}
 		o.Architecture = o.Architecture.Clone()
@@ -271,7 +273,15 @@ func (o Options) withNet(p *recipe) (Options, error) {
 	if err := a.Validate(); err != nil {
 		return Options{}, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
-	o.Size, o.Dim = a.InputSize, a.OutputDim()
+	o.Size = a.InputSize
+	var err error
+	if o.Finish, err = o.Finish.complete(); err != nil {
+		return Options{}, err
+	}
+	if a, o.Dim, err = o.Finish.net(a, o.Dim); err != nil {
+		return Options{}, err
+	}
+	o.Architecture.Layers = a.Layers
 	return o, nil
 }
 
@@ -315,6 +325,7 @@ type recorded struct {
 	Std          [3]float32       `json:"std"`
 	Layers       []embedder.Layer `json:"layers"`
 	Head         []embedder.Layer `json:"head,omitempty"`
+	Finish       FinishOptions    `json:"finish,omitzero"`
 	Loss         LossOptions      `json:"loss"`
 	Views        ViewOptions      `json:"views"`
 	Epochs       int              `json:"epochs,omitempty"`
@@ -337,7 +348,7 @@ type recorded struct {
 func (o Options) record() recorded {
 	return recorded{
 		Preset: o.Preset, Size: o.Size, Dim: o.Dim, Mean: o.Architecture.Mean, Std: o.Architecture.Std,
-		Layers: o.Architecture.Layers, Head: o.Head, Loss: o.Loss, Views: o.Views,
+		Layers: o.Architecture.Layers, Head: o.Head, Finish: o.Finish, Loss: o.Loss, Views: o.Views,
 		Epochs: o.Epochs, Steps: o.Steps, Minutes: o.Minutes, Batch: o.Batch, LearningRate: o.LearningRate,
 		Schedule: o.Schedule, WarmUp: o.WarmUp, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
 		Precision: o.Precision, Seed: o.Seed, HeldBack: o.HeldBack, TrainOnAll: o.TrainOnAll,

@@ -18,6 +18,7 @@ const (
 	streamMatch
 	streamDropout
 	streamHead
+	streamFinish
 )
 
 // rng is SplitMix64 (Steele, Lea and Flood 2014) started at a hash of its keys.

@@ -85,6 +85,7 @@ type endLine struct {
 	Waiting     float64  `json:"waiting_seconds"` // of steps for their batch
 	Measuring   float64  `json:"measuring_seconds"`
 	Saving      float64  `json:"saving_seconds"`
+	Finishing   float64  `json:"finishing_seconds"` // see FinishOptions
 	Fingerprint string   `json:"encoder_fingerprint"`
 	Warnings    []string `json:"warnings,omitempty"`
 }

@@ -39,13 +39,17 @@ type Result struct {
 
 // finish writes the encoder, ends the run record and removes the checkpoint.
 func (t *trainer) finish(ctx context.Context) (*Result, error) {
+	net, weights, err := t.finished(ctx)
+	if err != nil {
+		return nil, t.interrupted(err)
+	}
 	if t.held != nil {
-		if _, err := t.measure(ctx); err != nil {
+		if _, err := t.measureBy(func() (*HeldBack, error) { return t.held.measure(ctx, net, weights, t.at.Step) }); err != nil {
 			return nil, t.interrupted(err)
 		}
 	}
 	loss := t.at.Meter.Loss.value()
-	encoder, err := embedder.New(t.Architecture, t.net.weights(), embedder.Metadata{
+	encoder, err := embedder.New(net, weights, embedder.Metadata{
 		Preset: t.Preset, Seed: t.Seed, Steps: t.at.Step, Dataset: t.dataset, DatasetFingerprint: t.fingerprint,
 		FinalLoss: loss, Created: t.now().UTC().Format(time.RFC3339), Program: t.Program,
 	})
@@ -71,7 +75,7 @@ func (t *trainer) finish(ctx context.Context) (*Result, error) {
 			Seconds: rounded(result.Elapsed.Seconds()), ImagesPerSecond: rounded(result.ImagesPerSecond),
 			Loading: rounded(t.spent.loading.Seconds()), Preparing: rounded(t.spent.preparing.Seconds()),
 			Waiting: rounded(t.spent.waiting.Seconds()), Measuring: rounded(t.spent.measuring.Seconds()),
-			Saving: rounded(t.spent.saving.Seconds()), Fingerprint: encoder.Fingerprint(), Warnings: result.Warnings,
+			Saving: rounded(t.spent.saving.Seconds()), Finishing: rounded(t.spent.finishing.Seconds()), Fingerprint: encoder.Fingerprint(), Warnings: result.Warnings,
 		}); err != nil {
 			return nil, err
 		}

@@ -34,6 +34,7 @@ type trainer struct {
 	peakRate    float64
 	equal       float64 // the loss of equal embeddings
 	normalised  bool
+	trainedDim  int // values that the net in training leaves before the head
 
 	net    stepper
 	record *record
@@ -87,6 +88,7 @@ type spending struct {
 	waiting            time.Duration // of steps for their batch
 	measuring          time.Duration // on held-back images
 	saving             time.Duration // of checkpoints
+	finishing          time.Duration // after the last step
 }
 
 // stepper is the net in training, as the loop sees it.

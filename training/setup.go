@@ -73,6 +73,7 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(ne
 	if t.Architecture.Std == [3]float32{} {
 		t.Architecture.Mean, t.Architecture.Std = t.corpus.channelStatistics(t.train, t.Threads)
 	}
+	t.trainedDim = t.Architecture.OutputDim()
 	if len(t.back) > 0 {
 		t.held = newHeldBackSet(t.corpus, t.back, t.Options)
 	}
@@ -80,7 +81,7 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(ne
 	if first := t.Architecture.Layers[0]; first.Init == embedder.InitWhiten && from == nil {
 		weights[t.Architecture.Parameters()[0].Name] = whiteningFilters(t.corpus, t.train, t.Architecture, first.Kernel, t.Seed)
 	}
-	head := initHeadWeights(t.Dim, t.Head, rand.New(rand.NewPCG(t.Seed, uint64(streamHead))))
+	head := initHeadWeights(t.trainedDim, t.Head, rand.New(rand.NewPCG(t.Seed, uint64(streamHead))))
 	maps.Copy(weights, head)
 	net, err := makeNet(networkConfig{
 		Architecture: t.Architecture, Head: t.Head, Weights: weights, Loss: t.Loss, Groups: t.batch, Rows: t.perGroup,
@@ -147,6 +148,9 @@ func (t *trainer) firstWarnings() {
 	}
 	if len(t.train) < fewImages {
 		w.warn("few", fmt.Sprintf("%d training images are few: the encoder will know these and may not serve for others", len(t.train)))
+	}
+	if n := min(t.Finish.Images, len(t.train)); t.Finish.PCA && n < finishPerFeature*t.trainedDim {
+		w.warn("finish", fmt.Sprintf("the principal components of %d features are taken of %d images only: the weak ones are noise", t.trainedDim, n))
 	}
 	if !t.Views.changes() {
 		w.warn("views", "the views of an image are equal: there is nothing to learn")
