@@ -194,6 +194,7 @@ func (t *trainer) finished(ctx context.Context) (embedder.Architecture, embedder
 	if !t.Finish.PCA {
 		return a, w, nil
 	}
+	t.report(Finishing)
 	encoder, err := embedder.New(a, w, embedder.Metadata{})
 	if err != nil {
 		return a, w, fmt.Errorf("%w: %w", ErrDiverged, err)

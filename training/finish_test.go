@@ -267,7 +267,13 @@ func TestFinishedRun(t *testing.T) {
 	eachNet(t, func(t *testing.T, makeNet func(networkConfig) (stepper, error)) {
 		o := finishedOptions(t)
 		var last Progress
-		o.OnProgress = func(p Progress) { last = p }
+		finishing := 0
+		o.OnProgress = func(p Progress) {
+			last = p
+			if p.Phase == Finishing {
+				finishing++
+			}
+		}
 		want, err := run(t.Context(), o, makeNet)
 		if err != nil {
 			t.Fatal(err)
@@ -282,7 +288,7 @@ func TestFinishedRun(t *testing.T) {
 		if got := layerKinds(e.Architecture().Layers[6:]); got != "globalmean mirrormean l2norm linear l2norm" {
 			t.Errorf("the encoder ends in %s", got)
 		}
-		if last.HeldBack == nil || last.HeldBack.Step != 40 || last.HeldBack.Purity == nil {
+		if finishing != 1 || last.HeldBack == nil || last.HeldBack.Step != 40 || last.HeldBack.Purity == nil {
 			t.Errorf("held back: %+v", last.HeldBack)
 		}
 		if !slices.ContainsFunc(want.Warnings, func(s string) bool {

@@ -50,7 +50,7 @@ type Options struct {
 	// Epochs, Steps and Minutes are the budget; at most one may be set, and with none the preset's counts. An epoch is
 	// one pass over the training images, a step one update of the weights. Minutes are turned into a number of steps
 	// when training starts, by measuring the speed of the first ones; that number is kept by the checkpoint, so a run
-	// that shares the processor with another later takes longer than asked for.
+	// that shares the processor with another later takes longer than asked for. The Finish comes on top.
 	Epochs, Steps int
 	Minutes       float64
 	// Batch is the number of anchors a step, 1 to 8192; 0 is the preset's. Losses that take their negatives from the

@@ -16,6 +16,8 @@ const (
 	Preparing Phase = "preparing"
 	// Training runs steps.
 	Training Phase = "training"
+	// Finishing computes what Options.Finish adds to the encoder, where that takes time.
+	Finishing Phase = "finishing"
 	// Finished comes once, at the end.
 	Finished Phase = "finished"
 )

@@ -27,7 +27,7 @@ type Result struct {
 	HeldBack *HeldBack
 	// Elapsed is the time spent in training, that before a resume counted.
 	Elapsed time.Duration
-	// ImagesPerSecond counts anchors over all of Elapsed, measurements and checkpoints included. For each of them Rows
+	// ImagesPerSecond counts anchors over all of Elapsed, measurements, checkpoints and the finish included. For each of them Rows
 	// images, two or three, went through the net: ImagesPerSecond*Rows compares with [StepTimes.ImagesPerSecond].
 	ImagesPerSecond float64
 	Rows            int

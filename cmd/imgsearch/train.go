@@ -303,6 +303,8 @@ func (l *trainLine) show(p training.Progress) {
 		})
 	case training.Preparing:
 		l.status.update(func(int) string { return fmt.Sprintf("preparing to train on %s", count(p.Images, "image")) })
+	case training.Finishing:
+		l.status.update(func(int) string { return "computing the last layer from the images' features" })
 	default:
 		if p.HeldBack != nil && p.HeldBack.Step != l.heldBack {
 			l.status.keep(measuredText(p, l.heldBack < 0))
