@@ -30,7 +30,7 @@ const (
 	watchSolved  = 1000 // steps after which solved triplets are said
 	lowSpread    = 0.05 // of the spread that unit vectors in all directions have
 	lowRelative  = 0.05 // of the spread at the start, for embeddings of any length
-	stuckWithin  = 1e-3 // of the loss of equal embeddings
+	stuckWithin  = 1e-3 // of the loss of equal embeddings; of 1 where that is 0
 	solvedActive = 0.005
 )
 
@@ -68,7 +68,11 @@ func (w *watch) step(step int, r stepResult, normalised bool, dim int, equal flo
 	} else {
 		w.Low = 0
 	}
-	if math.Abs(r.Loss-equal) < stuckWithin*math.Abs(equal) { // false where equal is NaN
+	within := stuckWithin * math.Abs(equal)
+	if equal == 0 {
+		within = stuckWithin
+	}
+	if math.Abs(r.Loss-equal) < within { // false where equal is NaN
 		w.Stuck++
 	} else {
 		w.Stuck = 0
@@ -110,6 +114,18 @@ func equalLoss(l LossOptions, batch int) float64 {
 		}
 	case LossSmoothTriplet, LossNTXent:
 		return math.Log(float64(2*batch - 1))
+	case LossDecoupledNTXent:
+		return math.Log(float64(2*batch - 2))
+	case LossAlignUniform:
+		if l.complete().Weights.factors().Uniformity > 0 {
+			return 0
+		}
+	case LossVICReg:
+		if w := l.complete().Weights.factors().Variance; w > 0 {
+			return w * (1 - math.Sqrt(vicRegEpsilon))
+		}
+	case LossBarlowTwins:
+		return 1
 	}
 	return math.NaN()
 }

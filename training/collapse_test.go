@@ -74,6 +74,8 @@ func TestEqualLoss(t *testing.T) {
 		{Loss: LossTriplet, Miner: MinerRandom, Margin: 0.5}, {Loss: LossTriplet, Miner: MinerHard, Margin: 0.3},
 		{Loss: LossTriplet, Miner: MinerSemiHard, Margin: 0.3}, {Loss: LossTriplet, Miner: MinerAll, Margin: 0.3},
 		{Loss: LossSmoothTriplet, Temperature: 0.1}, {Loss: LossNTXent, Temperature: 0.2},
+		{Loss: LossDecoupledNTXent, Temperature: 0.2}, {Loss: LossAlignUniform}, {Loss: LossVICReg},
+		{Loss: LossVICReg, Weights: LossWeights{Variance: 3}}, {Loss: LossBarlowTwins},
 	} {
 		s := newScorer[float64](l, groups, dim, 1)
 		embeddings := make([]float64, l.rows()*groups*dim)
@@ -84,7 +86,12 @@ func TestEqualLoss(t *testing.T) {
 			t.Errorf("%+v: %v, want %v", l, got, want)
 		}
 	}
-	if !math.IsNaN(equalLoss(LossOptions{Loss: LossMSE}, 4)) {
-		t.Error("mse has one")
+	for _, l := range []LossOptions{
+		{Loss: LossMSE}, {Loss: LossAlignUniform, Weights: LossWeights{Uniformity: -1}},
+		{Loss: LossVICReg, Weights: LossWeights{Variance: -1}},
+	} {
+		if got := equalLoss(l, 4); !math.IsNaN(got) {
+			t.Errorf("%+v: %v, want NaN", l, got)
+		}
 	}
 }

@@ -94,6 +94,13 @@ func allLosses() []LossOptions {
 		{Loss: LossTriplet, Miner: MinerAll, Margin: 0.7},
 		{Loss: LossSmoothTriplet, Temperature: 0.5},
 		{Loss: LossNTXent, Temperature: 0.5},
+		{Loss: LossDecoupledNTXent, Temperature: 0.5},
+		{Loss: LossAlignUniform},
+		{Loss: LossAlignUniform, Weights: LossWeights{Uniformity: 0.3}},
+		{Loss: LossVICReg},
+		{Loss: LossVICReg, Weights: LossWeights{Invariance: 2, Variance: 3, Covariance: 4}},
+		{Loss: LossBarlowTwins},
+		{Loss: LossBarlowTwins, Weights: LossWeights{Redundancy: 0.3}},
 		{Loss: LossMSE},
 		{Loss: LossL1},
 	}

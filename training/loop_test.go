@@ -514,6 +514,7 @@ func TestEightImagesAreLearned(t *testing.T) {
 	for _, l := range []LossOptions{
 		{Loss: LossSmoothTriplet, Temperature: 0.1}, {Loss: LossNTXent, Temperature: 0.2},
 		{Loss: LossTriplet, Miner: MinerSemiHard, Margin: 0.5}, {Loss: LossTriplet, Miner: MinerRandom, Margin: 0.5},
+		{Loss: LossDecoupledNTXent, Temperature: 0.2}, {Loss: LossAlignUniform}, {Loss: LossVICReg}, {Loss: LossBarlowTwins},
 	} {
 		t.Run(string(l.Loss)+" "+string(l.Miner), func(t *testing.T) {
 			o := miniOptions(t)

@@ -2,6 +2,7 @@ package training
 
 import (
 	"math"
+	"strings"
 
 	"imgsearch/internal/kernel"
 )
@@ -21,6 +22,30 @@ const (
 	// LossNTXent is the normalised temperature-scaled cross entropy of SimCLR (Chen et al. 2020, arXiv 2002.05709,
 	// equation 1) over cosine similarities: each image's positive against all others of the batch.
 	LossNTXent Loss = "nt-xent"
+	// LossDecoupledNTXent is LossNTXent with the positive left out of the denominator (Yeh et al. 2021, arXiv 2110.06848,
+	// equation 6): a pair that lies close together keeps its pull, so small batches lose less. It can be below 0.
+	LossDecoupledNTXent Loss = "decoupled-nt-xent"
+	// LossAlignUniform is alignment plus uniformity (Wang & Isola 2020, arXiv 2005.10242, section 4.1) of embeddings taken at
+	// length 1: the mean of d(a,p)^2, plus [LossWeights].Uniformity times the logarithm of the mean of exp(-2 d^2). The
+	// latter mean is over all pairs of views of different images, also those of one anchor and one positive, where the
+	// paper's program takes each set of views by itself: as many more pairs of the same kind. It is 0 where all are equal
+	// and below 0 elsewhere.
+	LossAlignUniform Loss = "align-uniform"
+	// LossVICReg is variance-invariance-covariance regularisation (Bardes et al. 2021, arXiv 2105.04906, algorithm 1): for
+	// outputs of length at will, dim by dim, with the weights Invariance, Variance and Covariance of [LossWeights] on three
+	// terms: the mean squared difference of anchor and positive; how far the standard deviation of each dimension over the
+	// batch, sqrt(variance + 0.0001), falls short of 1; the squared covariances of different dimensions, summed and divided by
+	// dim. As in the authors' program the second term is the mean over anchors and positives and the third the sum.
+	//
+	// No image is a negative. What it sees must not be scaled to length 1, where no dimension can reach a deviation of 1: it
+	// is meant for the outputs of a projection head, see [Options].Head.
+	LossVICReg Loss = "vicreg"
+	// LossBarlowTwins is that of Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230, equation 1), divided by dim so that
+	// one learning rate serves all: with C the correlations over the batch of the anchors' dimensions with the positives',
+	// the sum of (1 - C_ii)^2 plus [LossWeights].Redundancy times the sum of C_ij^2 for different i and j. Variances have 1e-5
+	// added, as in batch normalisation. Like [LossVICReg] it has no negatives and is meant for the outputs of a projection
+	// head.
+	LossBarlowTwins Loss = "barlow-twins"
 	// LossMSE is the mean squared difference between anchor and positive. Nothing holds embeddings apart: it collapses,
 	// and is there to show that.
 	LossMSE Loss = "mse"
@@ -30,7 +55,8 @@ const (
 
 // Losses returns all losses.
 func Losses() []Loss {
-	return []Loss{LossTriplet, LossSmoothTriplet, LossNTXent, LossMSE, LossL1}
+	return []Loss{LossTriplet, LossSmoothTriplet, LossNTXent, LossDecoupledNTXent, LossAlignUniform, LossVICReg, LossBarlowTwins,
+		LossMSE, LossL1}
 }
 
 // LossOptions says which loss is trained on.
@@ -42,9 +68,11 @@ type LossOptions struct {
 	// Margin is by how much the negative of [LossTriplet] should be further off than the positive, as a Euclidean
 	// distance: 0 to 1000. With the other losses it only counts for the share of active triplets that is reported.
 	Margin float64 `json:"margin,omitempty"`
-	// Temperature divides distances ([LossSmoothTriplet]) or similarities ([LossNTXent]): 0.001 to 1000. Lower ones
-	// make the nearest negatives count for more. The other losses want 0.
+	// Temperature divides distances ([LossSmoothTriplet]) or similarities ([LossNTXent], [LossDecoupledNTXent]): 0.001 to
+	// 1000. Lower ones make the nearest negatives count for more. The other losses want 0.
 	Temperature float64 `json:"temperature,omitempty"`
+	// Weights are those of the terms of [LossAlignUniform], [LossVICReg] and [LossBarlowTwins]; the other losses want none.
+	Weights LossWeights `json:"weights,omitzero"`
 }
 
 // validate names the first field that is out of range.
@@ -57,11 +85,11 @@ func (o LossOptions) validate() error {
 		default:
 			return optionError("miner", string(o.Miner), "random, semi-hard, hard or all with the triplet loss")
 		}
-	case LossSmoothTriplet, LossNTXent:
+	case LossSmoothTriplet, LossNTXent, LossDecoupledNTXent:
 		usesTemperature = true
-	case LossMSE, LossL1:
+	case LossAlignUniform, LossVICReg, LossBarlowTwins, LossMSE, LossL1:
 	default:
-		return optionError("loss", string(o.Loss), "triplet, smooth-triplet, nt-xent, mse or l1")
+		return optionError("loss", string(o.Loss), lossNames())
 	}
 	if o.Loss != LossTriplet && o.Miner != "" {
 		return optionError("miner", string(o.Miner), "empty: only the triplet loss has miners")
@@ -73,10 +101,28 @@ func (o LossOptions) validate() error {
 		return optionError("temperature", o.Temperature, "0.001 to 1000")
 	}
 	if !usesTemperature && o.Temperature != 0 {
-		return optionError("temperature", o.Temperature, "0: only smooth-triplet and nt-xent have one")
+		return optionError("temperature", o.Temperature, "0: only smooth-triplet, nt-xent and decoupled-nt-xent have one")
 	}
-	return nil
+	return o.Weights.validate(o.Loss)
 }
+
+// lossNames lists the losses in words.
+func lossNames() string {
+	var names []string
+	for _, l := range Losses() {
+		names = append(names, string(l))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// onUnits reports whether the loss takes embeddings at length 1, whatever their length is.
+func (o LossOptions) onUnits() bool {
+	return o.Loss == LossNTXent || o.Loss == LossDecoupledNTXent || o.Loss == LossAlignUniform
+}
+
+// onColumns reports whether the loss compares dimensions over the batch, and so needs outputs of length at will.
+func (o LossOptions) onColumns() bool { return o.Loss == LossVICReg || o.Loss == LossBarlowTwins }
 
 // rows returns the number of images in a group: anchor, positive and, for [MinerRandom], the negative.
 func (o LossOptions) rows() int {
@@ -90,7 +136,7 @@ func (o LossOptions) rows() int {
 type scores struct {
 	loss float64
 	// active is the share of all triplets of the batch, whether or not the miner picks them, whose triplet margin loss
-	// is above zero; NaN where the loss compares with no negatives.
+	// is above zero; NaN for LossMSE and LossL1, which keep nothing apart.
 	active float64
 	// positive and negative are the mean distances of anchors to their positives and to their negatives.
 	positive, negative float64
@@ -109,10 +155,11 @@ type scorer[T kernel.Float] struct {
 	distances []T // [n, n]
 	weights   []T // [n, n]: the derivative of the loss by each distance or similarity
 	each      []anchorScores
-	unit      []T // [n, dim], nt-xent: embeddings of length 1
+	unit      []T // [n, dim], losses on units: embeddings of length 1
 	unitGrad  []T
 	scale     []T
-	picked    [][]int32 // of each thread
+	picked    [][]int32   // of each thread
+	columns   *columns[T] // losses on columns
 }
 
 // anchorScores are the sums over the triplets of one anchor.
@@ -122,7 +169,7 @@ type anchorScores struct {
 }
 
 func newScorer[T kernel.Float](o LossOptions, groups, dim, threads int) *scorer[T] {
-	s := &scorer[T]{options: o, rows: o.rows(), groups: groups, dim: dim, threads: kernel.Threads(threads)}
+	s := &scorer[T]{options: o.complete(), rows: o.rows(), groups: groups, dim: dim, threads: kernel.Threads(threads)}
 	s.gradient = make([]T, s.rows*groups*dim)
 	if s.rows == 2 {
 		n := 2 * groups
@@ -133,20 +180,30 @@ func newScorer[T kernel.Float](o LossOptions, groups, dim, threads int) *scorer[
 			s.picked[i] = make([]int32, 0, n)
 		}
 	}
-	if o.Loss == LossNTXent {
+	if o.onUnits() {
 		s.unit, s.unitGrad, s.scale = make([]T, 2*groups*dim), make([]T, 2*groups*dim), make([]T, 2*groups)
+	}
+	if o.onColumns() {
+		s.columns = newColumns[T](groups, dim, threads)
 	}
 	return s
 }
 
 // score computes the loss of a batch, and its gradient into s.gradient.
 func (s *scorer[T]) score(embeddings []T) scores {
-	switch {
-	case s.rows == 3:
+	if s.rows == 3 {
 		return s.explicitTriplets(embeddings)
-	case s.options.Loss == LossNTXent:
+	}
+	switch s.options.Loss {
+	case LossNTXent, LossDecoupledNTXent:
 		return s.ntXent(embeddings)
-	case s.options.Loss == LossMSE || s.options.Loss == LossL1:
+	case LossAlignUniform:
+		return s.alignUniform(embeddings)
+	case LossVICReg:
+		return s.vicReg(embeddings)
+	case LossBarlowTwins:
+		return s.barlowTwins(embeddings)
+	case LossMSE, LossL1:
 		return s.pull(embeddings)
 	}
 	return s.batchTriplets(embeddings)

@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -18,20 +19,8 @@ func slowLoss(o LossOptions, groups int, e [][]float64) scores {
 		}
 		return math.Sqrt(s)
 	}
-	unit := func(a []float64) []float64 {
-		zero := make([]float64, len(a))
-		out := make([]float64, len(a))
-		for i := range a {
-			out[i] = a[i] / max(d(a, zero), 1e-12)
-		}
-		return out
-	}
-	if o.Loss == LossNTXent {
-		normal := make([][]float64, len(e))
-		for i := range e {
-			normal[i] = unit(e[i])
-		}
-		e = normal
+	if o.onUnits() {
+		e = units(e)
 	}
 	var out scores
 	var losses []float64
@@ -75,7 +64,7 @@ func slowLoss(o LossOptions, groups int, e [][]float64) scores {
 					s += math.Exp((d(a, p) - dn) / o.Temperature)
 				}
 				losses = append(losses, math.Log(s))
-			case LossNTXent:
+			case LossNTXent, LossDecoupledNTXent:
 				cosine := func(x, y []float64) float64 {
 					var s float64
 					for i := range x {
@@ -85,7 +74,7 @@ func slowLoss(o LossOptions, groups int, e [][]float64) scores {
 				}
 				var s float64
 				for k := range e {
-					if k != i {
+					if k != i && (k != j || o.Loss == LossNTXent) {
 						s += cosine(a, e[k])
 					}
 				}
@@ -101,6 +90,15 @@ func slowLoss(o LossOptions, groups int, e [][]float64) scores {
 			}
 		}
 	}
+	switch o.Loss {
+	case LossAlignUniform:
+		losses = []float64{slowAlignUniform(cmp.Or(o.Weights.Uniformity, 1), groups, e)}
+	case LossVICReg:
+		w := o.Weights
+		losses = []float64{slowVICReg(cmp.Or(w.Invariance, 1), cmp.Or(w.Variance, 1), cmp.Or(w.Covariance, 0.04), e[:groups], e[groups:])}
+	case LossBarlowTwins:
+		losses = []float64{slowBarlowTwins(cmp.Or(o.Weights.Redundancy, 0.005), e[:groups], e[groups:])}
+	}
 	for _, l := range losses {
 		out.loss += l / float64(len(losses))
 	}
@@ -110,6 +108,94 @@ func slowLoss(o LossOptions, groups int, e [][]float64) scores {
 		out.active = math.NaN()
 	}
 	return out
+}
+
+// units returns vectors at length 1.
+func units(e [][]float64) [][]float64 {
+	out := make([][]float64, len(e))
+	for i, a := range e {
+		var square float64
+		for _, v := range a {
+			square += v * v
+		}
+		for _, v := range a {
+			out[i] = append(out[i], v/max(math.Sqrt(square), 1e-12))
+		}
+	}
+	return out
+}
+
+// slowAlignUniform is the definition of alignment and uniformity of unit vectors.
+func slowAlignUniform(weight float64, groups int, e [][]float64) float64 {
+	var align, uniform, pairs float64
+	for i := range e {
+		for j := range e {
+			var square float64
+			for k := range e[i] {
+				square += (e[i][k] - e[j][k]) * (e[i][k] - e[j][k])
+			}
+			switch {
+			case i == j:
+			case i%groups == j%groups:
+				align += square / float64(len(e))
+			default:
+				uniform += math.Exp(-2 * square)
+				pairs++
+			}
+		}
+	}
+	return align + weight*math.Log(uniform/pairs)
+}
+
+// slowCovariance returns the sum over the rows of a and b of (a_i - mean of a_i) * (b_j - mean of b_j).
+func slowCovariance(a, b [][]float64, i, j int) float64 {
+	var meanA, meanB, sum float64
+	for k := range a {
+		meanA += a[k][i] / float64(len(a))
+		meanB += b[k][j] / float64(len(a))
+	}
+	for k := range a {
+		sum += (a[k][i] - meanA) * (b[k][j] - meanB)
+	}
+	return sum
+}
+
+func slowVICReg(invariance, variance, covariance float64, a, b [][]float64) float64 {
+	n, dim := float64(len(a)), float64(len(a[0]))
+	var s, v, c float64
+	for k := range a {
+		for i := range a[k] {
+			s += (a[k][i] - b[k][i]) * (a[k][i] - b[k][i]) / (n * dim)
+		}
+	}
+	for _, z := range [][][]float64{a, b} {
+		for i := range z[0] {
+			v += max(0, 1-math.Sqrt(slowCovariance(z, z, i, i)/(n-1)+1e-4)) / (2 * dim)
+			for j := range z[0] {
+				if i != j {
+					c += math.Pow(slowCovariance(z, z, i, j)/(n-1), 2) / dim
+				}
+			}
+		}
+	}
+	return invariance*s + variance*v + covariance*c
+}
+
+func slowBarlowTwins(redundancy float64, a, b [][]float64) float64 {
+	n, dim := float64(len(a)), float64(len(a[0]))
+	var loss float64
+	for i := range a[0] {
+		for j := range a[0] {
+			c := slowCovariance(a, b, i, j) / n /
+				math.Sqrt((slowCovariance(a, a, i, i)/n+1e-5)*(slowCovariance(b, b, j, j)/n+1e-5))
+			if i == j {
+				loss += (1 - c) * (1 - c) / dim
+			} else {
+				loss += redundancy * c * c / dim
+			}
+		}
+	}
+	return loss
 }
 
 // slowMiner is the definition of the miners: which of the negatives' distances are picked.
@@ -196,7 +282,7 @@ func TestLosses(t *testing.T) {
 				got := s32.score(e32)
 				sameScores(t, "float32", got, slowLoss(o, groups, rowsOf(e, dim)), 1e-5)
 				for i, v := range s32.gradient {
-					if math.Abs(float64(v)-gradient[i]) > 1e-5 {
+					if math.Abs(float64(v)-gradient[i]) > 1e-5+2e-5*math.Abs(gradient[i]) {
 						t.Errorf("float32 gradient %d is %v: want %v", i, v, gradient[i])
 					}
 				}
@@ -211,6 +297,94 @@ func TestLosses(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLossesOfBatches: on batches that are worth several threads, any number of them gives the same bits, near those of float64.
+func TestLossesOfBatches(t *testing.T) {
+	const groups, dim = 90, 67
+	rng := rand.New(rand.NewPCG(23, 24))
+	for _, o := range allLosses() {
+		e := make([]float32, o.rows()*groups*dim)
+		for i := range e {
+			e[i] = float32(rng.NormFloat64())
+			if i >= groups*dim && i < 2*groups*dim {
+				e[i] = e[i-groups*dim] + 0.5*e[i]
+			}
+		}
+		e64 := make([]float64, len(e))
+		for i, v := range e {
+			e64[i] = float64(v)
+		}
+		exact := newScorer[float64](o, groups, dim, 1)
+		want := exact.score(e64)
+		one := newScorer[float32](o, groups, dim, 1)
+		got := one.score(e)
+		name := fmt.Sprint(o.Loss, " ", o.Miner)
+		sameScores(t, name, got, want, 1e-5)
+		for i, v := range one.gradient {
+			if w := exact.gradient[i]; math.Abs(float64(v)-w) > 1e-6+1e-5*math.Abs(w) {
+				t.Fatalf("%s: gradient %d is %v: want %v", name, i, v, w)
+			}
+		}
+		for _, threads := range []int{2, 3, 7} {
+			other := newScorer[float32](o, groups, dim, threads)
+			for range 2 { // what the first call leaves behind has no influence
+				sameScores(t, fmt.Sprintf("%s, %d threads", name, threads), other.score(e), got, 0)
+				for i, v := range other.gradient {
+					if math.Float32bits(v) != math.Float32bits(one.gradient[i]) {
+						t.Fatalf("%s, %d threads: gradient %d is %v: want %v", name, threads, i, v, one.gradient[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestLossWeights: a term that is left out gives no loss and no gradient, and the others what they give without it.
+func TestLossWeights(t *testing.T) {
+	const groups, dim = 6, 4
+	e := randomInput(25, 2*groups*dim)
+	score := func(l Loss, w LossWeights) (float64, []float64) {
+		s := newScorer[float64](LossOptions{Loss: l, Weights: w}, groups, dim, 1)
+		loss := s.score(e).loss
+		return loss, s.gradient
+	}
+	for _, test := range []struct {
+		loss  Loss
+		whole LossWeights
+		parts []LossWeights
+	}{
+		{LossVICReg, LossWeights{Invariance: 3, Variance: 50, Covariance: 2}, []LossWeights{
+			{Invariance: 3, Variance: -1, Covariance: -1}, {Invariance: -1, Variance: 50, Covariance: -1},
+			{Invariance: -1, Variance: -1, Covariance: 2},
+		}},
+		{LossVICReg, LossWeights{Invariance: 1, Variance: 1, Covariance: 0.04}, []LossWeights{{}}},
+		{LossBarlowTwins, LossWeights{Redundancy: 0.005}, []LossWeights{{}}},
+		{LossAlignUniform, LossWeights{Uniformity: 1}, []LossWeights{{}}},
+	} {
+		want, wantGradient := score(test.loss, test.whole)
+		var loss float64
+		gradient := make([]float64, len(e))
+		for _, part := range test.parts {
+			l, g := score(test.loss, part)
+			loss += l
+			for i, v := range g {
+				gradient[i] += v
+			}
+		}
+		if math.Abs(loss-want) > 1e-12*math.Abs(want) {
+			t.Errorf("%s %+v: %v, its parts %v", test.loss, test.whole, want, loss)
+		}
+		for i, v := range wantGradient {
+			if math.Abs(gradient[i]-v) > 1e-12 {
+				t.Errorf("%s %+v: gradient %d is %v, of its parts %v", test.loss, test.whole, i, v, gradient[i])
+			}
+		}
+	}
+	align, _ := score(LossAlignUniform, LossWeights{Uniformity: -1})
+	if want := slowAlignUniform(0, groups, units(rowsOf(e, dim))); math.Abs(align-want) > 1e-12 {
+		t.Errorf("alignment alone is %v: want %v", align, want)
 	}
 }
 
@@ -284,6 +458,16 @@ func TestLossOptions(t *testing.T) {
 		{Loss: LossNTXent, Temperature: 0.1, Miner: MinerAll},
 		{Loss: LossSmoothTriplet, Temperature: math.Inf(1)},
 		{Loss: LossMSE, Temperature: 1},
+		{Loss: LossDecoupledNTXent},
+		{Loss: LossAlignUniform, Temperature: 1},
+		{Loss: LossVICReg, Miner: MinerHard},
+		{Loss: LossNTXent, Temperature: 1, Weights: LossWeights{Uniformity: 1}},
+		{Loss: LossAlignUniform, Weights: LossWeights{Redundancy: 1}},
+		{Loss: LossAlignUniform, Weights: LossWeights{Uniformity: -2}},
+		{Loss: LossVICReg, Weights: LossWeights{Invariance: math.NaN()}},
+		{Loss: LossVICReg, Weights: LossWeights{Variance: 10001}},
+		{Loss: LossVICReg, Weights: LossWeights{Covariance: -0.5}},
+		{Loss: LossBarlowTwins, Weights: LossWeights{Redundancy: math.Inf(1)}},
 	} {
 		if err := o.validate(); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: error %v: want %v", o, err, ErrOptions)
@@ -292,23 +476,30 @@ func TestLossOptions(t *testing.T) {
 }
 
 func BenchmarkScore(b *testing.B) {
-	const groups, dim = 512, 64
-	rng := rand.New(rand.NewPCG(1, 2))
-	e := make([]float32, 2*groups*dim)
-	for i := range groups * dim {
-		e[i] = float32(rng.NormFloat64() / 8)
-		e[groups*dim+i] = e[i] + float32(rng.NormFloat64()/16)
-	}
-	for _, o := range allLosses() {
-		if o.rows() != 2 {
-			continue
-		}
-		b.Run(fmt.Sprintf("%s-%s", o.Loss, o.Miner), func(b *testing.B) {
-			s := newScorer[float32](o, groups, dim, 1)
-			b.ReportAllocs()
-			for b.Loop() {
-				s.score(e)
+	for _, groups := range []int{256, 512, 1024} {
+		for _, dim := range []int{64, 128, 256} {
+			rng := rand.New(rand.NewPCG(1, 2))
+			e := make([]float32, 2*groups*dim)
+			for i := range groups * dim {
+				e[i] = float32(rng.NormFloat64() / 8)
+				e[groups*dim+i] = e[i] + float32(rng.NormFloat64()/16)
 			}
-		})
+			for _, o := range allLosses() {
+				if o.rows() != 2 || o.Weights != (LossWeights{}) {
+					continue
+				}
+				name := string(o.Loss)
+				if o.Miner != "" {
+					name += "-" + string(o.Miner)
+				}
+				b.Run(fmt.Sprintf("batch-%d/dim-%d/%s", groups, dim, name), func(b *testing.B) {
+					s := newScorer[float32](o, groups, dim, 1)
+					b.ReportAllocs()
+					for b.Loop() {
+						s.score(e)
+					}
+				})
+			}
+		}
 	}
 }

@@ -41,10 +41,10 @@ type stepResult struct {
 	// Loss is the mean loss.
 	Loss float64
 	// Active is the share of all triplets of the batch, whether or not the miner picks them, with
-	// d(a,p) - d(a,n) + margin > 0; NaN for the losses without negatives.
+	// d(a,p) - d(a,n) + margin > 0; NaN for LossMSE and LossL1.
 	Active float64
 	// PositiveDistance and NegativeDistance are the mean d(a,p) and d(a,n), as the loss sees embeddings: behind the
-	// projection head, and for NT-Xent at length 1.
+	// projection head, and at length 1 for the losses that take them so.
 	PositiveDistance, NegativeDistance float64
 	// Spread is the mean over the dimensions of the embedding, before the projection head, of its standard deviation
 	// over the batch: near 0 all images have become one.

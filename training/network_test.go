@@ -374,7 +374,7 @@ func TestOverfit(t *testing.T) {
 				}
 				last = r
 			}
-			if last.Loss > 0.7*first.Loss {
+			if last.Loss > first.Loss-0.3*math.Abs(first.Loss) {
 				t.Errorf("%s: %s %s: loss %v at first, %v at last", name, o.Loss, o.Miner, first.Loss, last.Loss)
 			}
 		}

@@ -37,7 +37,10 @@ type Options struct {
 	// Architecture is the encoder's net. With no layers it is the preset's net for Size and Dim; otherwise Size must be 0,
 	// and Dim too unless Finish.PCA decides on it. Where Mean and Std are zero they are measured on the training images.
 	Architecture embedder.Architecture
-	// Head is a projection head: layers that follow the encoder during training only. Default none.
+	// Head is a projection head: layers that follow the encoder during training only. Default none; [LossVICReg] and
+	// [LossBarlowTwins], which cannot have outputs of length 1, then put one on an encoder that ends in L2Norm: Linear,
+	// BatchNorm, ReLU and Linear, of four times as many values as the embedding, but not of more than 512 unless that has
+	// more.
 	Head []embedder.Layer
 	// Finish says what is computed after the last step and added to the encoder. Default nothing.
 	Finish FinishOptions
@@ -132,7 +135,7 @@ func (o Options) complete() (Options, error) {
 	if o, err = o.withNet(p); err != nil {
 		return Options{}, err
 	}
-	if err := o.Loss.validate(); err != nil {
+	if o, err = o.withLoss(); err != nil {
 		return Options{}, err
 	}
 	if err := o.Views.validate(); err != nil {

@@ -3,6 +3,7 @@ package training
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,5 +118,59 @@ func TestOptionsAreChecked(t *testing.T) {
 		if _, err := run(t.Context(), o, newFake); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
+	}
+}
+
+// TestHeadOfLoss: losses that cannot have outputs of length 1 get a projection head where there is none.
+func TestHeadOfLoss(t *testing.T) {
+	linear := []embedder.Layer{{Kind: embedder.Linear, Out: 8}}
+	unit := []embedder.Layer{{Kind: embedder.Linear, Out: 8}, {Kind: embedder.L2Norm}}
+	for _, test := range []struct {
+		loss LossOptions
+		net  string
+		head []embedder.Layer
+		want []int // widths of its linear layers
+	}{
+		{LossOptions{Loss: LossVICReg}, "default", nil, []int{256, 256}},
+		{LossOptions{Loss: LossBarlowTwins}, "default", nil, []int{256, 256}},
+		{LossOptions{Loss: LossBarlowTwins}, "default", linear, []int{8}},
+		{LossOptions{Loss: LossVICReg}, "seed", nil, nil},
+		{LossOptions{Loss: LossAlignUniform}, "default", nil, nil},
+		{LossOptions{Loss: LossAlignUniform}, "default", unit, []int{8}},
+	} {
+		o, err := PresetByName(test.net)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Data, o.Batch, o.Loss, o.Head = stripes(8, 16, 8), 4, test.loss, test.head
+		got, err := o.complete()
+		if err != nil {
+			t.Fatalf("%s: %v", test.loss.Loss, err)
+		}
+		var widths []int
+		for _, l := range got.Head {
+			if l.Kind == embedder.Linear {
+				widths = append(widths, l.Out)
+			}
+		}
+		if !slices.Equal(widths, test.want) {
+			t.Errorf("%s of %s: head of %v, want %v", test.loss.Loss, test.net, widths, test.want)
+		}
+		if again, err := got.withLoss(); err != nil || len(again.Head) != len(got.Head) || again.Loss != got.Loss {
+			t.Errorf("%s of %s: completed again: %v, error %v", test.loss.Loss, test.net, again.Head, err)
+		}
+	}
+	for dim, want := range map[int]int{2: 8, 64: 256, 128: 512, 256: 512, 1024: 1024} {
+		if got := projection(dim)[0].Out; got != want {
+			t.Errorf("on %d values: %d, want %d", dim, got, want)
+		}
+	}
+	o, err := PresetByName("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Data, o.Loss, o.Head = stripes(8, 16, 8), LossOptions{Loss: LossVICReg}, unit
+	if _, err := o.complete(); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "head ends in l2norm") {
+		t.Errorf("a head that ends in L2Norm: error %v", err)
 	}
 }

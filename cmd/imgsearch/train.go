@@ -66,7 +66,7 @@ func newTrain(s *streams) *cobra.Command {
 	flags.StringVar(&f.loss, "loss", "", "`L`oss: "+joined(training.Losses(), ", ")+" (default: the preset's)")
 	flags.StringVar(&f.miner, "miner", "", "`M`iner, how the triplet loss picks negatives: "+joined(training.Miners(), ", "))
 	flags.Float64Var(&f.margin, "margin", 0, "margin `D` of the triplet loss, a Euclidean distance (default: the preset's)")
-	flags.Float64Var(&f.temperature, "temperature", 0, "temperature `T` of smooth-triplet and nt-xent (default: the preset's)")
+	flags.Float64Var(&f.temperature, "temperature", 0, "temperature `T` of smooth-triplet, nt-xent and decoupled-nt-xent (default: the preset's)")
 	flags.IntVar(&f.dim, "dim", 0, "an embedding has `N` values (default: the preset's)")
 	flags.IntVar(&f.size, "size", 0, "images are scaled to `N` x N pixels (default: the preset's)")
 	flags.StringVar(&f.precision, "precision", "", "the convolutions multiply `P` numbers: "+joined(training.Precisions(), ", ")+" (default: float32)")
@@ -151,7 +151,7 @@ func (f trainFlags) options(changed func(string) bool) (training.Options, error)
 			o.Loss.Miner, o.Loss.Margin = training.MinerSemiHard, 0.5
 		case training.LossSmoothTriplet:
 			o.Loss.Temperature = 0.1
-		case training.LossNTXent:
+		case training.LossNTXent, training.LossDecoupledNTXent:
 			o.Loss.Temperature = 0.2
 		}
 	}
@@ -387,7 +387,7 @@ func known(format string, x float64) string {
 
 // lossText keeps the first digits of a loss that has become tiny, as it does in a collapse.
 func lossText(loss float64) string {
-	if loss < 0.001 {
+	if math.Abs(loss) < 0.001 {
 		return known("loss %.1e", loss)
 	}
 	return known("loss %.4f", loss)

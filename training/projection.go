@@ -1,0 +1,35 @@
+package training
+
+import "imgsearch/embedder"
+
+// withLoss checks the loss and fills in what it leaves to the default: weights, and the projection head of one that cannot
+// have outputs of length 1.
+func (o Options) withLoss() (Options, error) {
+	if err := o.Loss.validate(); err != nil {
+		return Options{}, err
+	}
+	o.Loss = o.Loss.complete()
+	layers := o.Architecture.Layers
+	if len(o.Head) > 0 {
+		layers = o.Head
+	}
+	if !o.Loss.onColumns() || layers[len(layers)-1].Kind != embedder.L2Norm {
+		return o, nil
+	}
+	if len(o.Head) > 0 {
+		return Options{}, optionError("head", "ends in l2norm", "without it at the end with "+string(o.Loss.Loss))
+	}
+	o.Head = projection(o.Dim)
+	return o, nil
+}
+
+// projection returns the projection head that stands in for a missing one, on embeddings of dim values.
+func projection(dim int) []embedder.Layer {
+	width := max(dim, min(4*dim, 512))
+	return []embedder.Layer{
+		{Kind: embedder.Linear, Out: width},
+		{Kind: embedder.BatchNorm},
+		{Kind: embedder.ReLU},
+		{Kind: embedder.Linear, Out: width, Bias: true},
+	}
+}
