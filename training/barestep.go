@@ -46,6 +46,9 @@ func (o Options) BareStepOptions() (BareStepOptions, error) {
 	if o, err = o.withNet(p); err != nil {
 		return BareStepOptions{}, err
 	}
+	if o, err = o.withLoss(); err != nil {
+		return BareStepOptions{}, err
+	}
 	if o, err = o.withBatch(p); err != nil {
 		return BareStepOptions{}, err
 	}

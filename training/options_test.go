@@ -156,6 +156,9 @@ func TestHeadOfLoss(t *testing.T) {
 		if !slices.Equal(widths, test.want) {
 			t.Errorf("%s of %s: head of %v, want %v", test.loss.Loss, test.net, widths, test.want)
 		}
+		if bare, err := o.BareStepOptions(); err != nil || len(bare.Head) != len(got.Head) {
+			t.Errorf("%s of %s: a bare step has head %v, error %v", test.loss.Loss, test.net, bare.Head, err)
+		}
 		if again, err := got.withLoss(); err != nil || len(again.Head) != len(got.Head) || again.Loss != got.Loss {
 			t.Errorf("%s of %s: completed again: %v, error %v", test.loss.Loss, test.net, again.Head, err)
 		}
