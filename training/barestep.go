@@ -28,10 +28,12 @@ type BareStepOptions struct {
 	Precision Precision
 	// LearningRate of the steps; 0 is 1e-4, so that no weight runs off, which would change the speed.
 	LearningRate float64
-	// Momentum, Nesterov and WeightDecay are those of [Options].
+	// Momentum, Nesterov, WeightDecay, Optimizer and Average are those of [Options].
 	Momentum    float64
 	Nesterov    bool
 	WeightDecay float64
+	Optimizer   OptimizerOptions
+	Average     AverageOptions
 	// Seed decides weights and input.
 	Seed uint64
 }
@@ -54,7 +56,8 @@ func (o Options) BareStepOptions() (BareStepOptions, error) {
 	}
 	return BareStepOptions{
 		Architecture: o.Architecture, Head: o.Head, Loss: o.Loss, Groups: o.Batch, Threads: o.Threads, Precision: o.Precision,
-		Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay, Seed: o.Seed,
+		Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay, Optimizer: o.Optimizer,
+		Average: o.Average, Seed: o.Seed,
 	}, nil
 }
 
@@ -95,6 +98,7 @@ func NewBareStep(o BareStepOptions) (*BareStep, error) {
 	net, err := newNetwork(networkConfig{
 		Architecture: a, Head: o.Head, Weights: weights, Loss: o.Loss, Groups: o.Groups, Rows: o.Loss.rows(),
 		Threads: o.Threads, Precision: precision, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
+		Optimizer: o.Optimizer, Average: o.Average,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("bare step: %w", err)

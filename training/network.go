@@ -30,10 +30,13 @@ type networkConfig struct {
 	Threads int
 	// Precision is that of the convolutions.
 	Precision Precision
-	// Momentum, WeightDecay and Nesterov are those of torch.optim.SGD. Weight decay leaves alone biases and what batch
+	// Momentum, WeightDecay and Nesterov are those of Optimizer. Weight decay leaves alone biases and what batch
 	// normalisation learns.
 	Momentum, WeightDecay float64
 	Nesterov              bool
+	Optimizer             OptimizerOptions
+	// Average says how weights are averaged over the steps.
+	Average AverageOptions
 }
 
 // stepResult is what a step tells of its batch, before its weights change.
@@ -64,7 +67,8 @@ type netOf[T kernel.Float] struct {
 	loss       *variable[T]
 	parameters []*parameter[T] // all, in a fixed order
 	model      []gorgonia.ValueGrad
-	solver     *sgd[T]
+	solver     *solver[T]
+	averager   *averager[T] // nil where weights are not averaged
 	report     scores
 	batch      int
 }
@@ -95,6 +99,13 @@ func newNetOf[T kernel.Float](c networkConfig) (*netOf[T], error) {
 			return nil, optionError(f.name, f.value, fmt.Sprintf("0 to %v", f.max))
 		}
 	}
+	var err error
+	if c.Optimizer, err = c.Optimizer.complete(); err != nil {
+		return nil, err
+	}
+	if err := c.Average.validate(); err != nil {
+		return nil, err
+	}
 	b, err := buildNet[T](c, c.Rows*c.Groups, false)
 	if err != nil {
 		return nil, err
@@ -120,9 +131,12 @@ func newNetOf[T kernel.Float](c networkConfig) (*netOf[T], error) {
 	for _, p := range trainable {
 		n.model = append(n.model, p)
 	}
-	n.solver = newSGD(sgd[T]{
-		momentum: c.Momentum, weightDecay: c.WeightDecay, nesterov: c.Nesterov, threads: c.Threads,
+	n.solver = newSolver(solver[T]{
+		options: c.Optimizer, momentum: c.Momentum, weightDecay: c.WeightDecay, nesterov: c.Nesterov, threads: c.Threads,
 	}, trainable)
+	if c.Average.Decay > 0 {
+		n.averager = newAverager(c.Average, c.Threads, n.parameters)
+	}
 	return n, n.graph.compile()
 }
 
@@ -355,6 +369,9 @@ func (n *netOf[T]) step(input []T, rate float64) (stepResult, error) {
 	if err := n.solver.Step(n.model); err != nil {
 		return r, err
 	}
+	if n.averager != nil {
+		n.averager.step()
+	}
 	return r, nil
 }
 
@@ -384,72 +401,6 @@ func spread[T kernel.Float](x []T, dim int) float64 {
 		total += math.Sqrt(max(squares[j]/n-mean*mean, 0))
 	}
 	return total / float64(dim)
-}
-
-// velocityPrefix names a parameter's velocity in [network.state].
-const velocityPrefix = "velocity."
-
-// weights returns a copy of the encoder's weights, running statistics included, the head left out.
-func (n *netOf[T]) weights() embedder.Weights {
-	out := embedder.Weights{}
-	for _, p := range n.parameters {
-		if !strings.HasPrefix(p.name, "head.") {
-			out[p.name] = tensorOf(p.shape, p.data)
-		}
-	}
-	return out
-}
-
-// state returns a copy of all that the steps to come depend on: weights, running statistics, the head, velocities.
-func (n *netOf[T]) state() embedder.Weights {
-	out := embedder.Weights{}
-	for _, p := range n.parameters {
-		out[p.name] = tensorOf(p.shape, p.data)
-		if p.trainable {
-			out[velocityPrefix+p.name] = tensorOf(p.shape, p.velocity)
-		}
-	}
-	return out
-}
-
-// setState restores what state returned; the network must have been made with the same config, its weights apart. The
-// tensors are copied. A state that does not fit changes nothing.
-func (n *netOf[T]) setState(state embedder.Weights) error {
-	type restore struct {
-		to   []T
-		from []float32
-	}
-	var all []restore
-	add := func(name string, shape []int, to []T) error {
-		t, ok := state[name]
-		if !ok || !slices.Equal(t.Shape, shape) || len(t.Data) != len(to) {
-			return fmt.Errorf("restore the training state: no %s of shape %v", name, shape)
-		}
-		all = append(all, restore{to, t.Data})
-		return nil
-	}
-	for _, p := range n.parameters {
-		if err := add(p.name, p.shape, p.data); err != nil {
-			return err
-		}
-		if p.trainable {
-			if err := add(velocityPrefix+p.name, p.shape, p.velocity); err != nil {
-				return err
-			}
-		}
-	}
-	if len(all) != len(state) {
-		return fmt.Errorf("restore the training state: %d tensors: must be %d", len(state), len(all))
-	}
-	for _, r := range all {
-		for i, v := range r.from {
-			r.to[i] = T(v)
-		}
-	}
-	if n.front != nil {
-		n.front.forget()
-	}
-	return nil
 }
 
 func tensorOf[T kernel.Float](shape []int, data []T) embedder.Tensor {

@@ -60,7 +60,9 @@ type Options struct {
 	// batch learn more from a larger one; memory grows in proportion. With fewer training images than that the batch
 	// is as large as they are.
 	Batch int
-	// LearningRate is the highest learning rate, above 0 to 1000; 0 is the preset's, which is adapted to the batch.
+	// LearningRate is the highest learning rate, above 0 to 1000; 0 is the preset's, which is adapted to the batch, or with
+	// another optimiser than the preset's, at a batch of 256, 0.1 for SGD and 0.3 for LARS, which grow in proportion to the
+	// batch, and 0.002 for AdamW and 0.02 for Muon, which grow with its root.
 	LearningRate float64
 	// Schedule moves the learning rate over the run; "" is Constant.
 	Schedule Schedule
@@ -70,8 +72,13 @@ type Options struct {
 	Momentum float64
 	// Nesterov looks ahead along the momentum.
 	Nesterov bool
-	// WeightDecay is what each step adds of a weight to its gradient, 0 to 1.
+	// WeightDecay is what each step adds of a weight to its gradient, 0 to 1; with AdamW and Muon it is the share of a
+	// weight, times the learning rate, that a step takes off. Biases and batch normalisation have none.
 	WeightDecay float64
+	// Optimizer says how weights follow from gradients; the zero value is SGD.
+	Optimizer OptimizerOptions
+	// Average says how weights are averaged over the steps; the zero value is not at all.
+	Average AverageOptions
 
 	// Precision is that of the convolutions; "" is Float32. BFloat16 is an error where the processor lacks it.
 	Precision Precision
@@ -193,6 +200,12 @@ func (o Options) complete() (Options, error) {
 	if !(o.WeightDecay >= 0 && o.WeightDecay <= 1) {
 		return fail("weight decay", o.WeightDecay, "0 to 1")
 	}
+	if o.Optimizer, err = o.Optimizer.complete(); err != nil {
+		return Options{}, err
+	}
+	if err := o.Average.validate(); err != nil {
+		return Options{}, err
+	}
 	precision, err := o.Precision.complete()
 	if err != nil {
 		return Options{}, err
@@ -313,6 +326,9 @@ func (o Options) peak(batch int) float64 {
 		return o.LearningRate
 	}
 	p := recipeByName(o.Preset)
+	if o.Optimizer.name() != p.options.Optimizer.name() {
+		return o.Optimizer.learningRate(batch)
+	}
 	if p.learningRateBatch == 0 {
 		return p.learningRate
 	}
@@ -341,6 +357,8 @@ type recorded struct {
 	Momentum     float64          `json:"momentum"`
 	Nesterov     bool             `json:"nesterov"`
 	WeightDecay  float64          `json:"weight_decay"`
+	Optimizer    OptimizerOptions `json:"optimizer"`
+	Average      AverageOptions   `json:"average,omitzero"`
 	Precision    Precision        `json:"precision"`
 	Seed         uint64           `json:"seed"`
 	HeldBack     int              `json:"held_back"`
@@ -354,6 +372,7 @@ func (o Options) record() recorded {
 		Layers: o.Architecture.Layers, Head: o.Head, Finish: o.Finish, Loss: o.Loss, Views: o.Views,
 		Epochs: o.Epochs, Steps: o.Steps, Minutes: o.Minutes, Batch: o.Batch, LearningRate: o.LearningRate,
 		Schedule: o.Schedule, WarmUp: o.WarmUp, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
+		Optimizer: o.Optimizer, Average: o.Average,
 		Precision: o.Precision, Seed: o.Seed, HeldBack: o.HeldBack, TrainOnAll: o.TrainOnAll,
 	}
 }

@@ -86,6 +86,7 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(ne
 	net, err := makeNet(networkConfig{
 		Architecture: t.Architecture, Head: t.Head, Weights: weights, Loss: t.Loss, Groups: t.batch, Rows: t.perGroup,
 		Threads: t.Threads, Precision: t.Precision, Momentum: t.Momentum, WeightDecay: t.WeightDecay, Nesterov: t.Nesterov,
+		Optimizer: t.Optimizer, Average: t.Average,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the net: %w", err)

@@ -2,6 +2,7 @@ package training
 
 import (
 	"fmt"
+	"math"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -18,7 +19,8 @@ type parameter[T kernel.Float] struct {
 	// gradient has the parameter's layout; nil where factors holds the gradient.
 	gradient []T
 	factors  *factors[T]
-	velocity []T
+	// velocity is what momentum keeps of past gradients, square AdamW's mean of their squares, nil where there is none.
+	velocity, square []T
 }
 
 // factors is the gradient of a linear layer's weight [Out, In] as what it is the product of: gradient[o, i] = sum over
@@ -42,11 +44,10 @@ func (p *parameter[T]) Grad() (gorgonia.Value, error) {
 // Value implements gorgonia.ValueGrad.
 func (p *parameter[T]) Value() gorgonia.Value { return p.value }
 
-// sgd is stochastic gradient descent with momentum as PyTorch has it (torch.optim.SGD, dampening 0): with g the gradient
-// plus weightDecay times the weight, v = momentum*v + g, and the weight goes down by rate*v or, with nesterov, by
-// rate*(g + momentum*v). It implements gorgonia.Solver.
-type sgd[T kernel.Float] struct {
-	rate        float64 // of the next step
+// solver changes parameters by their gradients as its options say; see [Optimizer]. It implements gorgonia.Solver.
+type solver[T kernel.Float] struct {
+	options     OptimizerOptions // complete
+	rate        float64          // of the next step
 	momentum    float64
 	weightDecay float64
 	nesterov    bool
@@ -54,45 +55,82 @@ type sgd[T kernel.Float] struct {
 	// zero tells that all gradients of the next step are zero; they are not read then.
 	zero bool
 
-	tasks   []sgdTask[T]
-	scratch [][]T // one for each thread
+	// count holds the number of steps, which AdamW's corrections of bias depend on, as part of the state: one value,
+	// which float32 lets grow to 2^24, where the corrections are long gone.
+	count    []T
+	tasks    []solverTask[T] // of what is updated value by value
+	scaled   []*scaled       // LARS
+	matrices []*matrix[T]    // Muon
+	scratch  [][]T           // one for each thread
 }
 
-// sgdTask is a piece of a parameter that one thread updates: small enough to stay in the cache between the passes.
-type sgdTask[T kernel.Float] struct {
+// solverTask is a piece of a parameter that one thread updates: small enough to stay in the cache between the passes.
+type solverTask[T kernel.Float] struct {
 	parameter *parameter[T]
 	from, to  int
 	row, col  int // of from, where the gradient is kept as factors; the piece lies within the row
+
+	scaled  *scaled // LARS: the sums that the piece is part of; nil for biases and the like
+	squares [2]float64
 }
 
-// sgdPiece is the number of values of a piece: four slices of that many fit a first-level cache.
-const sgdPiece = 2048
+// solverPiece is the number of values of a piece: four slices of that many fit a first-level cache.
+const solverPiece = 2048
 
-// newSGD prepares the solver for the parameters that Step will get, and their velocities.
-func newSGD[T kernel.Float](s sgd[T], parameters []*parameter[T]) *sgd[T] {
+// newSolver prepares the solver, whose fields up to threads are given, for the parameters that Step will get, and what
+// it keeps of their gradients.
+func newSolver[T kernel.Float](s solver[T], parameters []*parameter[T]) *solver[T] {
 	s.threads = kernel.Threads(s.threads)
+	s.count = make([]T, 1)
+	largest := 0
 	for _, p := range parameters {
 		p.velocity = make([]T, p.len())
-		width := p.len()
-		if p.factors != nil {
-			width = p.factors.in
-		}
-		for row := 0; row*width < p.len(); row++ {
-			for col := 0; col < width; col += sgdPiece {
-				from := row*width + col
-				s.tasks = append(s.tasks, sgdTask[T]{p, from, from + min(sgdPiece, width-col), row, col})
+		tasks := tasksOf(p)
+		switch {
+		case s.options.Optimizer == Muon && p.decays:
+			s.matrices = append(s.matrices, newMatrix(p, tasks))
+			largest = max(largest, p.len())
+			continue
+		case s.options.Optimizer == AdamW || s.options.Optimizer == Muon:
+			p.square = make([]T, p.len())
+		case s.options.Optimizer == LARS && p.decays:
+			group := &scaled{}
+			s.scaled = append(s.scaled, group)
+			for i := range tasks {
+				tasks[i].scaled = group
 			}
 		}
+		s.tasks = append(s.tasks, tasks...)
+	}
+	update := make([]T, largest)
+	for _, m := range s.matrices {
+		m.update = update[:m.rows*m.cols]
 	}
 	s.scratch = make([][]T, s.threads)
 	for i := range s.scratch {
-		s.scratch[i] = make([]T, sgdPiece)
+		s.scratch[i] = make([]T, solverPiece)
 	}
 	return &s
 }
 
+// tasksOf cuts a parameter into pieces.
+func tasksOf[T kernel.Float](p *parameter[T]) []solverTask[T] {
+	var tasks []solverTask[T]
+	width := p.len()
+	if p.factors != nil {
+		width = p.factors.in
+	}
+	for row := 0; row*width < p.len(); row++ {
+		for col := 0; col < width; col += solverPiece {
+			from := row*width + col
+			tasks = append(tasks, solverTask[T]{parameter: p, from: from, to: from + min(solverPiece, width-col), row: row, col: col})
+		}
+	}
+	return tasks
+}
+
 // Step implements gorgonia.Solver. The model must be the parameters that the solver was made for.
-func (s *sgd[T]) Step(model []gorgonia.ValueGrad) error {
+func (s *solver[T]) Step(model []gorgonia.ValueGrad) error {
 	n := 0
 	for _, m := range model {
 		p, ok := m.(*parameter[T])
@@ -101,40 +139,79 @@ func (s *sgd[T]) Step(model []gorgonia.ValueGrad) error {
 		}
 		n += p.len()
 	}
-	threads := min(s.threads, 1+n/(1<<16))
-	kernel.ParallelPieces(threads, len(s.tasks), 1+len(s.tasks)/(threads*8), func(worker, from, to int) {
-		for i := from; i < to; i++ {
-			s.update(&s.tasks[i], s.scratch[worker])
-		}
-	})
+	s.count[0]++
+	if s.scaled != nil {
+		s.measureNorms(n)
+	}
+	for _, m := range s.matrices {
+		s.updateMatrix(m)
+	}
+	adam := s.adamStep()
+	s.each(s.tasks, n, func(t *solverTask[T], scratch []T) { s.update(t, scratch, &adam) })
 	return nil
 }
 
-func (s *sgd[T]) update(t *sgdTask[T], scratch []T) {
+// each calls fn with all pieces, which have n values together, on all threads, and with scratch memory as long as the
+// piece.
+func (s *solver[T]) each(tasks []solverTask[T], n int, fn func(t *solverTask[T], scratch []T)) {
+	threads := min(s.threads, 1+n/(1<<16))
+	kernel.ParallelPieces(threads, len(tasks), 1+len(tasks)/(threads*8), func(worker, from, to int) {
+		for i := from; i < to; i++ {
+			t := &tasks[i]
+			fn(t, s.scratch[worker][:t.to-t.from])
+		}
+	})
+}
+
+// gradient returns the gradient of a piece, which may be in scratch.
+func (s *solver[T]) gradient(t *solverTask[T], scratch []T) []T {
 	p := t.parameter
-	w, v, g := p.data[t.from:t.to], p.velocity[t.from:t.to], scratch[:t.to-t.from]
-	decay := T(0)
-	if p.decays {
-		decay = T(s.weightDecay)
-	}
 	if p.factors == nil && !s.zero {
-		g = p.gradient[t.from:t.to]
-	} else {
-		clear(g)
-		s.addFactors(t, g)
+		return p.gradient[t.from:t.to]
+	}
+	clear(scratch)
+	s.addFactors(t, scratch)
+	return scratch
+}
+
+// update makes the step of a piece value by value.
+func (s *solver[T]) update(t *solverTask[T], scratch []T, adam *kernel.AdamStep) {
+	p := t.parameter
+	w, v, g := p.data[t.from:t.to], p.velocity[t.from:t.to], s.gradient(t, scratch)
+	if p.square != nil {
+		step := *adam
+		if p.decays {
+			step.Keep = 1 - s.rate*s.weightDecay
+		}
+		kernel.AdamW(w, v, p.square[t.from:t.to], g, step)
+		return
+	}
+	decay := 0.0
+	if p.decays {
+		decay = s.weightDecay
+	}
+	rate := s.rate
+	if s.options.Optimizer == LARS {
+		// The rate goes into the velocity, and with it the factor that this step has.
+		if t.scaled != nil {
+			rate *= t.scaled.factor
+		}
+		copy(scratch, g)
+		kernel.Scale(T(rate), scratch)
+		g, decay, rate = scratch, decay*rate, 1
 	}
 	if s.momentum == 0 { // the velocity stays out of it
 		if decay != 0 {
-			kernel.Axpy(-T(s.rate)*decay, w, w)
+			kernel.Axpy(-T(rate*decay), w, w)
 		}
-		kernel.Axpy(-T(s.rate), g, w)
+		kernel.Axpy(-T(rate), g, w)
 		return
 	}
-	kernel.SGD(w, v, g, T(s.rate), T(s.momentum), decay, s.nesterov)
+	kernel.SGD(w, v, g, T(rate), T(s.momentum), T(decay), s.nesterov)
 }
 
 // addFactors adds the piece of a gradient that is kept as factors to g.
-func (s *sgd[T]) addFactors(t *sgdTask[T], g []T) {
+func (s *solver[T]) addFactors(t *solverTask[T], g []T) {
 	f := t.parameter.factors
 	if f == nil || s.zero {
 		return
@@ -145,4 +222,22 @@ func (s *sgd[T]) addFactors(t *sgdTask[T], g []T) {
 			kernel.Axpy(a, right[r*f.in+t.col:][:len(g)], g)
 		}
 	}
+}
+
+// adamStep returns what AdamW's values have in common in this step, for parameters without decay.
+func (s *solver[T]) adamStep() kernel.AdamStep {
+	beta1, beta2, steps := s.momentum, s.options.Beta2, float64(s.count[0])
+	rate := s.rate
+	if s.options.Optimizer == Muon {
+		rate *= s.options.OtherRate
+	}
+	// The roots are taken without their correction, by which both sides of the division are multiplied instead.
+	root := math.Sqrt(1 - math.Pow(beta2, steps))
+	step := kernel.AdamStep{Beta1: beta1, Beta2: beta2, Keep: 1, Epsilon: s.options.Epsilon * root}
+	step.MeanRate = rate * root / (1 - math.Pow(beta1, steps))
+	if s.nesterov {
+		step.MeanRate = rate * root * beta1 / (1 - math.Pow(beta1, steps+1))
+		step.GradientRate = rate * root * (1 - beta1) / (1 - math.Pow(beta1, steps))
+	}
+	return step
 }

@@ -21,7 +21,7 @@ func testParameter(g *graph[float32], rng *rand.Rand, name string, decays bool, 
 
 // TestSolver compares with the formulas of torch.optim.SGD in float64.
 func TestSolver(t *testing.T) {
-	for _, o := range []sgd[float32]{
+	for _, o := range []solver[float32]{
 		{}, {momentum: 0.9}, {weightDecay: 0.1}, {momentum: 0.9, weightDecay: 0.1},
 		{momentum: 0.9, nesterov: true}, {momentum: 0.8, weightDecay: 0.1, nesterov: true},
 	} {
@@ -30,17 +30,17 @@ func TestSolver(t *testing.T) {
 				rng := rand.New(rand.NewPCG(31, 32))
 				g := newGraph[float32](1)
 				// A long one is cut into pieces; one has factors for a gradient.
-				const rows, out, in = 3, 70, 2*sgdPiece + 3
+				const rows, out, in = 3, 70, 2*solverPiece + 3
 				left, right := make([]float32, rows*out), make([]float32, rows*in)
 				factored := testParameter(g, rng, "factored", true, out, in)
 				factored.gradient = nil
 				factored.factors = &factors[float32]{rows: rows, out: out, in: in,
 					left: func() []float32 { return left }, right: func() []float32 { return right }}
 				parameters := []*parameter[float32]{
-					testParameter(g, rng, "bias", false, 7), testParameter(g, rng, "weight", true, 5, sgdPiece), factored,
+					testParameter(g, rng, "bias", false, 7), testParameter(g, rng, "weight", true, 5, solverPiece), factored,
 				}
 				o.threads = threads
-				s := newSGD(o, parameters)
+				s := newSolver(o, parameters)
 				var model []gorgonia.ValueGrad
 				weights, velocity := make([][]float64, len(parameters)), make([][]float64, len(parameters))
 				for i, p := range parameters {
@@ -98,7 +98,7 @@ func TestSolver(t *testing.T) {
 func TestSolverForeignModel(t *testing.T) {
 	g := newGraph[float32](1)
 	p := testParameter(g, rand.New(rand.NewPCG(1, 1)), "p", true, 3)
-	if err := newSGD(sgd[float32]{}, nil).Step([]gorgonia.ValueGrad{p}); err == nil {
+	if err := newSolver(solver[float32]{}, nil).Step([]gorgonia.ValueGrad{p}); err == nil {
 		t.Error("no error for a parameter that the solver was not made for")
 	}
 }
