@@ -46,6 +46,8 @@ type checkpoint struct {
 	// What Progress and the run record go on from.
 	Meter meter `json:"meter"`
 	Watch watch `json:"watch"`
+	// Stop is what a stop before the end depends on.
+	Stop stopState `json:"stop,omitzero"`
 	// HeldBack is the last measurement, or nil.
 	HeldBack *HeldBack `json:"held_back,omitempty"`
 
@@ -115,6 +117,9 @@ func decodeCheckpoint(data []byte) (*checkpoint, error) {
 	}
 	if c.Step < 0 || c.Steps < 1 || c.Step > c.Steps || c.Steps > maxSteps {
 		return fail("step %d of %d", c.Step, c.Steps)
+	}
+	if s := c.Stop.Stopped; s != nil && (s.Step < 1 || s.Step > c.Step || s.Steps != c.Steps || s.Planned < s.Steps) {
+		return fail("stopped after step %d of %d with %d to make, at step %d of %d", s.Step, s.Planned, s.Steps, c.Step, c.Steps)
 	}
 	if c.RecordBytes < 0 {
 		return fail("record of %d bytes", c.RecordBytes)

@@ -25,6 +25,9 @@ func testCheckpoint() *checkpoint {
 	}
 	c.Meter.add(stepResult{Loss: 0.3, Active: 0.1, PositiveDistance: 1, NegativeDistance: 2, Spread: 3})
 	c.Watch.warn("few", "few images")
+	loss := 2.5
+	c.HeldBack.Loss = &loss
+	c.Stop = stopState{Measured: 2, Best: &loss, BestStep: 1, Waited: 1, Stopped: &Stopped{Step: 2, Planned: 9, Steps: 7, Loss: loss, LossStep: 1}}
 	return c
 }
 

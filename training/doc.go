@@ -9,7 +9,9 @@
 //   - the graph, built by gorgonia from an [embedder.Architecture], makes embeddings of anchors, positives and
 //     negatives;
 //   - the miner picks triplets and the loss scores them: see [LossOptions];
-//   - the solver changes the weights, at a rate that the [Schedule] gives;
+//   - the solver changes the weights, at a rate that the [Schedule] gives: see [OptimizerOptions];
+//   - where it is asked for, the weights are averaged over the steps ([AverageOptions]), and a run whose loss on
+//     held-back images falls no more is brought to an early end ([StopOptions]);
 //   - after the last step the finish computes what the encoder gets without training: see [FinishOptions].
 //
 // Views are made beside the arithmetic, one batch ahead, in the pauses that it leaves; what is missing when a step wants
@@ -20,16 +22,16 @@
 // Everything random is a pure function of the seed, the step and the row. On one machine and with one kind of arithmetic
 // (see kernel.Name), equal options, seed and images give equal weights bit for bit, whatever the number of threads, and
 // however often the run was interrupted, killed and resumed. A budget of minutes becomes a number of steps when
-// training starts, by measuring; from then on it is fixed too.
+// training starts, by measuring; from then on it is fixed too. What [StopOptions] measures and decides is counted in steps.
 //
-// Labels have no influence on weights. They serve the purity of held-back images that [Progress] shows.
+// Labels have no influence on weights, nor on when a run ends. They serve the purity of held-back images that [Progress] shows.
 //
 // # Files
 //
 // The encoder file is written once, at the end. Until then Out + ".checkpoint" holds the state of the run: written to a
 // temporary file, synced, renamed, with a version and a checksum. Out + ".jsonl" is the run record, one JSON object a
 // line: "start" (options, data set, machine), "step" (means over the steps since the line before), "held_back",
-// "warning", "interrupted", "resume", "end". A resume cuts off what was recorded after its checkpoint.
+// "warning", "interrupted", "resume", "stop", "end". A resume cuts off what was recorded after its checkpoint.
 //
 // Two runs must not write to the same Out at the same time; nothing prevents it.
 //

@@ -95,11 +95,13 @@ func (f *fakeNet) step(input []float32, rate float64) (stepResult, error) {
 	return stepResult{Loss: f.loss, Active: 0.5, PositiveDistance: 1, NegativeDistance: 2, Spread: 0.1}, nil
 }
 
-func (f *fakeNet) close() error { f.closed = true; return nil }
+func (f *fakeNet) headWeights() embedder.Weights { return f.part(true) }
+func (f *fakeNet) weights() embedder.Weights     { return f.part(false) }
+func (f *fakeNet) close() error                  { f.closed = true; return nil }
 
-func (f *fakeNet) weights() embedder.Weights {
+func (f *fakeNet) part(head bool) embedder.Weights {
 	w := f.w.Clone()
-	maps.DeleteFunc(w, func(name string, _ embedder.Tensor) bool { return strings.HasPrefix(name, "head.") })
+	maps.DeleteFunc(w, func(name string, _ embedder.Tensor) bool { return strings.HasPrefix(name, "head.") != head })
 	return w
 }
 

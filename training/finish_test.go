@@ -347,10 +347,12 @@ func TestMeasureUnfinished(t *testing.T) {
 	c := testCorpus(m, 16)
 	s := newHeldBackSet(c, allRows(60), o)
 	w := embedder.InitWeights(o.Architecture, rand.New(rand.NewPCG(4, 4)))
-	got, err := s.measureUnfinished(t.Context(), o.Architecture, w, 3)
+	head := initHeadWeights(o.Architecture.OutputDim(), o.Head, rand.New(rand.NewPCG(5, 5)))
+	got, err := s.measure(t.Context(), trainedNet{o.Architecture, w}, head, nil, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
+	trained := w
 	a, w := o.Finish.add(o.Architecture, w)
 	e, err := embedder.New(a, w, embedder.Metadata{})
 	if err != nil {
@@ -365,7 +367,7 @@ func TestMeasureUnfinished(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, w = o.Finish.project(a, w, p)
-	want, err := s.measure(t.Context(), a, w, 3)
+	want, err := s.measure(t.Context(), trainedNet{o.Architecture, trained}, head, &trainedNet{a, w}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,10 +32,15 @@ type heldBackSet struct {
 	dim     int       // of the finished encoder
 	viewers []*viewer // one for each thread
 	values  [][]float32
+	loss    heldBackLoss
+	plain   bool // the loss takes anchors as they are
 }
 
 func newHeldBackSet(c *corpus, rows []int32, o Options) *heldBackSet {
-	s := &heldBackSet{corpus: c, rows: rows, purity: c.labelled(), seed: o.Seed, finish: o.Finish, dim: o.Dim}
+	s := &heldBackSet{
+		corpus: c, rows: rows, purity: c.labelled(), seed: o.Seed, plain: o.Views.AnchorPlain, finish: o.Finish, dim: o.Dim,
+	}
+	s.loss = heldBackLoss{options: o.Loss, head: o.Head, batch: o.Batch, threads: o.Threads}
 	for _, row := range rows {
 		s.labels = append(s.labels, c.labels[row])
 	}
@@ -67,56 +72,80 @@ func newHeldBackSet(c *corpus, rows []int32, o Options) *heldBackSet {
 
 func (s *heldBackSet) len() int { return len(s.labels) }
 
-// measure embeds the images and looks for neighbours among them.
-func (s *heldBackSet) measure(ctx context.Context, a embedder.Architecture, w embedder.Weights, step int) (*HeldBack, error) {
-	encoder, err := embedder.New(a, w, embedder.Metadata{})
-	if err != nil {
-		return nil, fmt.Errorf("measure held-back images: %w", err)
-	}
-	embeddings, err := s.embed(ctx, encoder)
-	if err != nil {
-		return nil, fmt.Errorf("measure held-back images: %w", err)
-	}
-	return s.judge(embeddings, encoder.Dim(), step), nil
+// trainedNet is a net with its weights.
+type trainedNet struct {
+	architecture embedder.Architecture
+	weights      embedder.Weights
 }
 
-// measureUnfinished measures a net in training as it would be finished now, but that the components are those of the
-// held-back images themselves, whose features are there anyway. No label has a part in them.
-func (s *heldBackSet) measureUnfinished(ctx context.Context, a embedder.Architecture, w embedder.Weights, step int) (*HeldBack, error) {
-	a, w = s.finish.add(a, w)
-	if !s.finish.PCA {
-		return s.measure(ctx, a, w, step)
-	}
+// measure computes the loss of a net in training, to which the head belongs, and looks for neighbours among what the
+// finished encoder makes of the images. finished is nil while there is none: then the net is measured as it would be
+// finished now, but that the components are those of the held-back images themselves. No label has a part in them.
+func (s *heldBackSet) measure(ctx context.Context, net trainedNet, head embedder.Weights, finished *trainedNet, step int) (*HeldBack, error) {
 	fail := func(err error) (*HeldBack, error) { return nil, fmt.Errorf("measure held-back images: %w", err) }
-	encoder, err := embedder.New(a, w, embedder.Metadata{})
+	kinds := []func(worker, i int, to *dataset.Image){s.image, s.view, s.anchor}
+	if s.plain {
+		kinds = kinds[:2]
+	}
+	e, dim, err := s.embed(ctx, net, kinds...)
 	if err != nil {
 		return fail(err)
 	}
-	features, err := s.embed(ctx, encoder)
+	block := s.len() * dim
+	anchors, positives := e[len(e)-block:], e[block:2*block]
+	if s.plain {
+		anchors = e[:block]
+	}
+	loss, err := s.loss.of(anchors, positives, dim, head)
 	if err != nil {
 		return fail(err)
 	}
-	m := newMoments(encoder.Dim())
-	m.add(features[:s.len()*encoder.Dim()], len(s.viewers))
+	switch changed := s.finish.PCA || s.finish.Mirror; {
+	case changed && finished != nil:
+		e, dim, err = s.embed(ctx, *finished, s.image, s.view)
+	case changed:
+		e, dim, err = s.embedUnfinished(ctx, net)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	out := s.judge(e[:2*s.len()*dim], dim, step)
+	out.Loss = loss
+	return out, nil
+}
+
+// embedUnfinished embeds the images and their views as if the net were finished now.
+func (s *heldBackSet) embedUnfinished(ctx context.Context, net trainedNet) ([]float32, int, error) {
+	net.architecture, net.weights = s.finish.add(net.architecture, net.weights)
+	features, dim, err := s.embed(ctx, net, s.image, s.view)
+	if err != nil || !s.finish.PCA {
+		return features, dim, err
+	}
+	m := newMoments(dim)
+	m.add(features[:s.len()*dim], len(s.viewers))
 	p, err := m.components(s.dim, s.finish.Whitening)
 	if err != nil {
-		return fail(err)
+		return nil, 0, err
 	}
-	return s.judge(p.apply(features, len(s.viewers)), p.dim(), step), nil
+	return p.apply(features, len(s.viewers)), p.dim(), nil
 }
 
 // heldBackChunk is how many images are in memory at a time, besides the corpus.
 const heldBackChunk = 512
 
-// embed returns the embeddings of the images, then those of a view of each, [2n, dim].
-func (s *heldBackSet) embed(ctx context.Context, encoder *embedder.Encoder) ([]float32, error) {
+// embed returns what a net makes of the images that the functions write, [len(kinds)*n, dim].
+func (s *heldBackSet) embed(ctx context.Context, net trainedNet, kinds ...func(worker, i int, to *dataset.Image)) (embeddings []float32, dim int, err error) {
+	encoder, err := embedder.New(net.architecture, net.weights, embedder.Metadata{})
+	if err != nil {
+		return nil, 0, err
+	}
 	n := s.len()
-	out := make([]float32, 0, 2*n*encoder.Dim())
+	out := make([]float32, 0, len(kinds)*n*encoder.Dim())
 	chunk := make([]*dataset.Image, min(n, heldBackChunk))
 	for i := range chunk {
 		chunk[i] = dataset.NewImage(s.corpus.size, s.corpus.size)
 	}
-	for _, write := range []func(worker, i int, to *dataset.Image){s.image, s.view} {
+	for _, write := range kinds {
 		for from := 0; from < n; from += len(chunk) {
 			images := chunk[:min(len(chunk), n-from)]
 			kernel.ParallelRanges(len(s.viewers), len(images), func(worker, first, end int) {
@@ -126,12 +155,12 @@ func (s *heldBackSet) embed(ctx context.Context, encoder *embedder.Encoder) ([]f
 			})
 			embeddings, err := encoder.Embed(ctx, images, len(s.viewers))
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			out = append(out, embeddings...)
 		}
 	}
-	return out, nil
+	return out, encoder.Dim(), nil
 }
 
 // image writes held-back image i.
@@ -140,9 +169,14 @@ func (s *heldBackSet) image(_, i int, to *dataset.Image) {
 }
 
 // view writes a view of held-back image i, always the same.
-func (s *heldBackSet) view(worker, i int, to *dataset.Image) {
+func (s *heldBackSet) view(worker, i int, to *dataset.Image) { s.write(worker, i, 0, to) }
+
+// anchor writes another view.
+func (s *heldBackSet) anchor(worker, i int, to *dataset.Image) { s.write(worker, i, 1, to) }
+
+func (s *heldBackSet) write(worker, i, which int, to *dataset.Image) {
 	values := s.values[worker]
-	s.viewers[worker].random(s.corpus.pixels(s.rows[i]), values, newRNG(s.seed, streamMatch, uint64(i), 0))
+	s.viewers[worker].random(s.corpus.pixels(s.rows[i]), values, newRNG(s.seed, streamMatch, uint64(i), uint64(which)))
 	interleave(values, to.Pix, func(x float32) uint8 { return uint8(x + 0.5) })
 }
 
@@ -156,10 +190,10 @@ func interleave[T any](planes []T, pix []uint8, value func(T) uint8) {
 	}
 }
 
-// judge measures embeddings, [2n, dim]: those of the images, then those of their views.
+// judge measures embeddings, [2n, dim] or more: those of the images, then those of their views.
 func (s *heldBackSet) judge(embeddings []float32, dim, step int) *HeldBack {
 	n := s.len()
-	gallery, views := embeddings[:n*dim], embeddings[n*dim:]
+	gallery, views := embeddings[:n*dim], embeddings[n*dim:2*n*dim]
 	type score struct {
 		at1, at10 float64
 		labelled  bool

@@ -52,14 +52,15 @@ func TestHeldBackEmbeddings(t *testing.T) {
 	const n, size = heldBackChunk + 40, 16
 	m := stripes(n+5, size, 3)
 	a := miniNet(size)
-	encoder, err := embedder.New(a, embedder.InitWeights(a, rand.New(rand.NewPCG(1, 2))), embedder.Metadata{})
+	weights := embedder.InitWeights(a, rand.New(rand.NewPCG(1, 2)))
+	encoder, err := embedder.New(a, weights, embedder.Metadata{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := allRows(n + 5)[5:]
 	for _, threads := range []int{1, 3} {
 		s := newHeldBackSet(testCorpus(m, size), rows, Options{Views: strong, Seed: 4, Threads: threads})
-		got, err := s.embed(t.Context(), encoder)
+		got, _, err := s.embed(t.Context(), trainedNet{a, weights}, s.image, s.view)
 		if err != nil {
 			t.Fatal(err)
 		}

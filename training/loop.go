@@ -21,10 +21,10 @@ const recordLines = 500
 func (t *trainer) loop(ctx context.Context) error {
 	p := t.pipeline(t.at.Step, t.at.Steps)
 	defer p.close()
-	every := max(1, t.at.Steps/recordLines)
+	every := max(1, t.planned()/recordLines)
 	var spentMeasuring time.Duration
 	if t.held != nil && t.at.Step == 0 {
-		spent, err := t.measure(ctx)
+		spent, err := t.measure(ctx, nil)
 		if err != nil {
 			return t.interrupted(err)
 		}
@@ -36,8 +36,16 @@ func (t *trainer) loop(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return t.interrupted(err)
 		}
+		if t.stopDue() {
+			if err := t.judge(ctx); err != nil {
+				return err
+			}
+			if last = t.now(); t.at.Step == t.at.Steps {
+				break
+			}
+		}
 		step := t.at.Step
-		rate := t.Schedule.rate(t.peakRate, t.WarmUp, step, t.at.Steps)
+		rate := t.rate(step)
 		asked := t.now()
 		buffer := p.next()
 		t.spent.waiting += t.now().Sub(asked)
@@ -61,8 +69,8 @@ func (t *trainer) loop(ctx context.Context) error {
 				return err
 			}
 		}
-		if t.held != nil && t.at.Step < t.at.Steps && t.measurementDue(now, spentMeasuring) {
-			if spentMeasuring, err = t.measure(ctx); err != nil {
+		if t.held != nil && t.at.Step < t.at.Steps && t.Stop.Patience == 0 && t.measurementDue(now, spentMeasuring) {
+			if spentMeasuring, err = t.measure(ctx, nil); err != nil {
 				return t.interrupted(err)
 			}
 			last = t.now()
@@ -99,17 +107,10 @@ func (t *trainer) measurementDue(now time.Time, cost time.Duration) bool {
 	return now.Sub(t.measured) >= interval
 }
 
-// measure looks at the held-back images and returns the time that it took.
-func (t *trainer) measure(ctx context.Context) (time.Duration, error) {
-	return t.measureBy(func() (*HeldBack, error) {
-		return t.held.measureUnfinished(ctx, t.Architecture, t.net.weights(), t.at.Step)
-	})
-}
-
-// measureBy keeps a measurement and returns the time that it took.
-func (t *trainer) measureBy(look func() (*HeldBack, error)) (time.Duration, error) {
+// measure looks at the held-back images and returns the time that it took. finished is the finished encoder, nil before.
+func (t *trainer) measure(ctx context.Context, finished *trainedNet) (time.Duration, error) {
 	begun := t.now()
-	h, err := look()
+	h, err := t.held.measure(ctx, trainedNet{t.Architecture, t.net.weights()}, t.net.headWeights(), finished, t.at.Step)
 	if err != nil {
 		return 0, err
 	}

@@ -527,7 +527,7 @@ func TestEightImagesAreLearned(t *testing.T) {
 			}
 			c := testCorpus(stripes(8, 16, 8), 16)
 			o.Threads = 1
-			h, err := newHeldBackSet(c, allRows(8), o).measure(t.Context(), r.Encoder.Architecture(), r.Encoder.Weights(), 0)
+			h, err := newHeldBackSet(c, allRows(8), o).measure(t.Context(), trainedNet{r.Encoder.Architecture(), r.Encoder.Weights()}, nil, nil, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -66,8 +66,13 @@ type Options struct {
 	LearningRate float64
 	// Schedule moves the learning rate over the run; "" is Constant.
 	Schedule Schedule
-	// WarmUp is the share of the steps in which OneCycle rises, 0 to 0.9.
+	// WarmUp is the share of the steps in which OneCycle and Trapezoid rise, 0 to 0.9.
 	WarmUp float64
+	// CoolDown is the share of the steps in which Trapezoid falls, and that of the steps that a run still makes when it
+	// has stalled (see [StopOptions]), above 0 to 0.9; 0 is 0.2. With WarmUp it must not be above 1.
+	CoolDown float64
+	// Stop says when a run ends before its budget; the zero value is never.
+	Stop StopOptions
 	// Momentum of the updates, 0 to below 1; 0 is none.
 	Momentum float64
 	// Nesterov looks ahead along the momentum.
@@ -184,12 +189,15 @@ func (o Options) complete() (Options, error) {
 	switch o.Schedule {
 	case "":
 		o.Schedule = Constant
-	case Constant, OneCycle:
+	case Constant, OneCycle, Trapezoid:
 	default:
-		return fail("schedule", fmt.Sprintf("%q", string(o.Schedule)), fmt.Sprintf("%s or %s", Constant, OneCycle))
+		return fail("schedule", fmt.Sprintf("%q", string(o.Schedule)), fmt.Sprintf("%s, %s or %s", Constant, OneCycle, Trapezoid))
 	}
 	if !(o.WarmUp >= 0 && o.WarmUp <= 0.9) {
 		return fail("warm-up", o.WarmUp, "0 to 0.9")
+	}
+	if o, err = o.withStop(); err != nil {
+		return Options{}, err
 	}
 	if !(o.Momentum >= 0 && o.Momentum < 1) {
 		return fail("momentum", o.Momentum, "0 to below 1")
@@ -354,6 +362,8 @@ type recorded struct {
 	LearningRate float64          `json:"learning_rate,omitempty"`
 	Schedule     Schedule         `json:"schedule"`
 	WarmUp       float64          `json:"warm_up"`
+	CoolDown     float64          `json:"cool_down,omitempty"`
+	Stop         StopOptions      `json:"stop,omitzero"`
 	Momentum     float64          `json:"momentum"`
 	Nesterov     bool             `json:"nesterov"`
 	WeightDecay  float64          `json:"weight_decay"`
@@ -372,7 +382,7 @@ func (o Options) record() recorded {
 		Layers: o.Architecture.Layers, Head: o.Head, Finish: o.Finish, Loss: o.Loss, Views: o.Views,
 		Epochs: o.Epochs, Steps: o.Steps, Minutes: o.Minutes, Batch: o.Batch, LearningRate: o.LearningRate,
 		Schedule: o.Schedule, WarmUp: o.WarmUp, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
-		Optimizer: o.Optimizer, Average: o.Average,
+		Optimizer: o.Optimizer, Average: o.Average, CoolDown: o.CoolDown, Stop: o.Stop,
 		Precision: o.Precision, Seed: o.Seed, HeldBack: o.HeldBack, TrainOnAll: o.TrainOnAll,
 	}
 }

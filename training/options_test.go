@@ -164,7 +164,7 @@ func TestHeadOfLoss(t *testing.T) {
 		}
 	}
 	for dim, want := range map[int]int{2: 8, 64: 256, 128: 512, 256: 512, 1024: 1024} {
-		if got := projection(dim)[0].Out; got != want {
+		if got := projectionHead(dim)[0].Out; got != want {
 			t.Errorf("on %d values: %d, want %d", dim, got, want)
 		}
 	}

@@ -28,7 +28,7 @@ type Progress struct {
 	// Loaded of Images are decoded (Loading); later Images is the number of training images.
 	Loaded, Images int
 
-	// Step steps of Steps are done; Epoch counts passes over the training images, with fraction.
+	// Step steps of Steps are done, which become fewer where a run stops early; Epoch counts passes over the training images, with fraction.
 	Step, Steps int
 	Epoch       float64
 	// Loss is the mean over about the last hundred steps.
@@ -51,7 +51,8 @@ type Progress struct {
 	Warnings []string
 }
 
-// HeldBack is a measurement on images that were held back from the training. Nothing depends on it.
+// HeldBack is a measurement on images that were held back from the training. Nothing depends on it, but for Loss the end
+// of a run with [StopOptions].
 type HeldBack struct {
 	// Step is the number of steps done before.
 	Step int `json:"step"`
@@ -62,6 +63,9 @@ type HeldBack struct {
 	// Match is the share of images whose random view has the image itself as the nearest of all held-back images. It
 	// needs no labels; random embeddings have 1/Images.
 	Match float64 `json:"match"`
+	// Loss is that of the training for two views of each image, always the same ones, in batches of the training's size;
+	// batch normalisation uses its running statistics. nil where there are too few images.
+	Loss *float64 `json:"loss,omitempty"`
 }
 
 // Purity is the mean share of an image's nearest neighbours among the held-back images, itself excluded, that have its
@@ -185,7 +189,7 @@ func (t *trainer) report(phase Phase) {
 		Warnings: slices.Clip(t.at.Watch.Warnings),
 	}
 	if t.at.Step > 0 {
-		p.LearningRate = t.Schedule.rate(t.peakRate, t.WarmUp, t.at.Step-1, t.at.Steps)
+		p.LearningRate = t.rate(t.at.Step - 1)
 	}
 	if phase != Preparing {
 		p.Elapsed = seconds(t.seconds())

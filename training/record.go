@@ -9,7 +9,7 @@ import (
 )
 
 // The run record is a file of JSON lines beside the encoder. Each line has a "kind": "start", "step", "held_back",
-// "warning", "interrupted", "resume" and "end".
+// "warning", "interrupted", "resume", "stop" and "end".
 
 // startLine is the first line of a run record.
 type startLine struct {
@@ -59,7 +59,7 @@ type heldBackLine struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// eventLine is a warning, an interruption or a resume.
+// eventLine is a warning, an interruption, a resume, or the moment when the run has stalled.
 type eventLine struct {
 	Kind    string    `json:"kind"`
 	Time    time.Time `json:"time"`
@@ -87,6 +87,7 @@ type endLine struct {
 	Saving      float64  `json:"saving_seconds"`
 	Finishing   float64  `json:"finishing_seconds"` // see FinishOptions
 	Fingerprint string   `json:"encoder_fingerprint"`
+	Stopped     *Stopped `json:"stopped,omitempty"`
 	Warnings    []string `json:"warnings,omitempty"`
 }
 

@@ -25,6 +25,8 @@ type Result struct {
 	Loss float64
 	// HeldBack is the measurement at the end; nil where no images were held back.
 	HeldBack *HeldBack
+	// Stopped tells why there were fewer steps than planned; nil where there were as many.
+	Stopped *Stopped
 	// Elapsed is the time spent in training, that before a resume counted.
 	Elapsed time.Duration
 	// ImagesPerSecond counts anchors over all of Elapsed, measurements, checkpoints and the finish included. For each of them Rows
@@ -44,7 +46,7 @@ func (t *trainer) finish(ctx context.Context) (*Result, error) {
 		return nil, t.interrupted(err)
 	}
 	if t.held != nil {
-		if _, err := t.measureBy(func() (*HeldBack, error) { return t.held.measure(ctx, net, weights, t.at.Step) }); err != nil {
+		if _, err := t.measure(ctx, &trainedNet{net, weights}); err != nil {
 			return nil, t.interrupted(err)
 		}
 	}
@@ -59,7 +61,7 @@ func (t *trainer) finish(ctx context.Context) (*Result, error) {
 	result := &Result{
 		Encoder: encoder, Steps: t.at.Step, Epochs: t.epoch(), Images: len(t.train), Batch: t.batch, Loss: loss,
 		HeldBack: t.at.HeldBack, Elapsed: seconds(t.seconds()), Rows: t.perGroup, Skipped: t.skipped,
-		Warnings: slices.Clone(t.at.Watch.Warnings),
+		Warnings: slices.Clone(t.at.Watch.Warnings), Stopped: t.at.Stop.Stopped,
 	}
 	if result.Elapsed > 0 {
 		result.ImagesPerSecond = float64(t.at.Step) * float64(t.batch) / result.Elapsed.Seconds()
@@ -75,7 +77,8 @@ func (t *trainer) finish(ctx context.Context) (*Result, error) {
 			Seconds: rounded(result.Elapsed.Seconds()), ImagesPerSecond: rounded(result.ImagesPerSecond),
 			Loading: rounded(t.spent.loading.Seconds()), Preparing: rounded(t.spent.preparing.Seconds()),
 			Waiting: rounded(t.spent.waiting.Seconds()), Measuring: rounded(t.spent.measuring.Seconds()),
-			Saving: rounded(t.spent.saving.Seconds()), Finishing: rounded(t.spent.finishing.Seconds()), Fingerprint: encoder.Fingerprint(), Warnings: result.Warnings,
+			Saving: rounded(t.spent.saving.Seconds()), Finishing: rounded(t.spent.finishing.Seconds()),
+			Fingerprint: encoder.Fingerprint(), Warnings: result.Warnings, Stopped: result.Stopped,
 		}); err != nil {
 			return nil, err
 		}

@@ -97,6 +97,8 @@ type stepper interface {
 	step(input []float32, learningRate float64) (stepResult, error)
 	// weights returns a copy of the encoder's weights, running statistics included.
 	weights() embedder.Weights
+	// headWeights returns a copy of those of the projection head, averaged as the others are; none where there is none.
+	headWeights() embedder.Weights
 	// state returns a copy of all that decides what further steps do; setState goes back to it.
 	state() embedder.Weights
 	setState(embedder.Weights) error

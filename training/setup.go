@@ -76,6 +76,7 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(ne
 	t.trainedDim = t.Architecture.OutputDim()
 	if len(t.back) > 0 {
 		t.held = newHeldBackSet(t.corpus, t.back, t.Options)
+		t.held.loss.batch = t.batch
 	}
 	weights := embedder.InitWeights(t.Architecture, rand.New(rand.NewPCG(t.Seed, uint64(streamWeights))))
 	if first := t.Architecture.Layers[0]; first.Init == embedder.InitWhiten && from == nil {
@@ -152,6 +153,9 @@ func (t *trainer) firstWarnings() {
 	}
 	if n := min(t.Finish.Images, len(t.train)); t.Finish.PCA && n < finishPerFeature*t.trainedDim {
 		w.warn("finish", fmt.Sprintf("the principal components of %d features are taken of %d images only: the weak ones are noise", t.trainedDim, n))
+	}
+	if t.Stop.Patience > 0 && t.held == nil {
+		w.warn("stop", "no image is held back: the run cannot find out that it has stalled, and makes all its steps")
 	}
 	if !t.Views.changes() {
 		w.warn("views", "the views of an image are equal: there is nothing to learn")

@@ -20,10 +20,15 @@ const (
 
 // weights returns a copy of the encoder's weights, running statistics included, the head left out: averaged ones where
 // weights are averaged.
-func (n *netOf[T]) weights() embedder.Weights {
+func (n *netOf[T]) weights() embedder.Weights { return n.averagedWeights(false) }
+
+// headWeights returns the same of the projection head.
+func (n *netOf[T]) headWeights() embedder.Weights { return n.averagedWeights(true) }
+
+func (n *netOf[T]) averagedWeights(head bool) embedder.Weights {
 	out := embedder.Weights{}
 	for i, p := range n.parameters {
-		if !strings.HasPrefix(p.name, "head.") {
+		if strings.HasPrefix(p.name, "head.") == head {
 			out[p.name] = tensorOf(p.shape, n.averaged(i))
 		}
 	}

@@ -227,6 +227,9 @@ func runTrain(ctx context.Context, s *streams, f trainFlags, changed func(string
 		"loss", strings.TrimPrefix(lossText(result.Loss), "loss "),
 		"held back", heldBackText(result.HeldBack),
 	}
+	if result.Stopped != nil {
+		pairs = append(pairs, "stopped", result.Stopped.String())
+	}
 	for _, warning := range result.Warnings {
 		pairs = append(pairs, "warning", warning)
 	}

@@ -19,12 +19,12 @@ func (o Options) withLoss() (Options, error) {
 	if len(o.Head) > 0 {
 		return Options{}, optionError("head", "ends in l2norm", "without it at the end with "+string(o.Loss.Loss))
 	}
-	o.Head = projection(o.Dim)
+	o.Head = projectionHead(o.Dim)
 	return o, nil
 }
 
-// projection returns the projection head that stands in for a missing one, on embeddings of dim values.
-func projection(dim int) []embedder.Layer {
+// projectionHead returns the projection head that stands in for a missing one, on embeddings of dim values.
+func projectionHead(dim int) []embedder.Layer {
 	width := max(dim, min(4*dim, 512))
 	return []embedder.Layer{
 		{Kind: embedder.Linear, Out: width},
