@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 
+	"gorgonia.org/gorgonia"
+
 	"imgsearch/embedder"
 	"imgsearch/internal/kernel"
 )
@@ -124,5 +126,67 @@ func testParity[T kernel.Float](t *testing.T, c parityCase, tolerance float64) {
 	}
 	if names != len(c.After) {
 		t.Errorf("%d parameters: PyTorch has %d", names, len(c.After))
+	}
+}
+
+// TestAdamWParity: what torch.optim.AdamW makes of two parameters; see testdata/make_adamw.py.
+func TestAdamWParity(t *testing.T) {
+	data, err := os.ReadFile("testdata/adamw.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Cases []struct {
+			Beta1, Beta2, Epsilon float64
+			WeightDecay           float64 `json:"weight_decay"`
+			First                 [][]float32
+			Steps                 []struct {
+				Rate      float64
+				Gradients [][]float32
+				After     [][]float64
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Cases) != 2 {
+		t.Fatalf("%d cases: want 2", len(file.Cases))
+	}
+	for _, c := range file.Cases {
+		options, err := OptimizerOptions{Optimizer: AdamW, Beta2: c.Beta2, Epsilon: c.Epsilon}.complete()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := newGraph[float64](1)
+		var parameters []*parameter[float64]
+		var model []gorgonia.ValueGrad
+		for i, first := range c.First {
+			p := &parameter[float64]{variable: g.leaf("p", true, len(first)), trainable: true, decays: i == 0}
+			for j, v := range first {
+				p.data[j] = float64(v)
+			}
+			p.gradient = make([]float64, len(first))
+			parameters, model = append(parameters, p), append(model, p)
+		}
+		s := newSolver(solver[float64]{options: options, momentum: c.Beta1, weightDecay: c.WeightDecay}, parameters)
+		for n, step := range c.Steps {
+			s.rate = step.Rate
+			for i, p := range parameters {
+				for j, v := range step.Gradients[i] {
+					p.gradient[j] = float64(v)
+				}
+			}
+			if err := s.Step(model); err != nil {
+				t.Fatal(err)
+			}
+			for i, p := range parameters {
+				for j, v := range p.data {
+					if math.Abs(v-step.After[i][j]) > 1e-12 {
+						t.Fatalf("step %d: value %d of parameter %d is %v: PyTorch has %v", n+1, j, i, v, step.After[i][j])
+					}
+				}
+			}
+		}
 	}
 }
