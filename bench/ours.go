@@ -13,6 +13,7 @@ import (
 	"imgsearch/dataset"
 	"imgsearch/embedder"
 	"imgsearch/internal/kernel"
+	"imgsearch/internal/usage"
 	"imgsearch/training"
 )
 
@@ -71,9 +72,9 @@ func (s *ourJobs) answer(r request) (reply, error) {
 	switch r.Do {
 	case "run":
 		before := s.peak()
-		spent := processorTime()
+		spent := usage.ProcessorTime()
 		a, err := j.run(r.Count)
-		a.Processor = (processorTime() - spent).Seconds()
+		a.Processor = (usage.ProcessorTime() - spent).Seconds()
 		a.Peak = (before + s.peak()) / 2
 		return a, err
 	case "forget":
@@ -131,14 +132,14 @@ const peakTime = 15 * time.Millisecond
 // does not count.
 func (s *ourJobs) peak() float64 {
 	each := make([]float64, s.threads)
-	begun, spent := time.Now(), processorTime()
+	begun, spent := time.Now(), usage.ProcessorTime()
 	var group sync.WaitGroup
 	for i := range each {
 		group.Go(func() { each[i] = kernel.Peak(peakTime) })
 	}
 	group.Wait()
 	elapsed := time.Since(begun)
-	spent = processorTime() - spent
+	spent = usage.ProcessorTime() - spent
 	var total float64
 	for _, p := range each {
 		total += p

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"imgsearch/internal/usage"
 	"imgsearch/training"
 )
 
@@ -48,7 +49,7 @@ func (p *program) run(ctx context.Context, threads int, arguments ...string) (ti
 	if err := c.Run(); err != nil {
 		return 0, 0, fmt.Errorf("imgsearch %s: %w\n%s", strings.Join(arguments, " "), err, &errors)
 	}
-	return time.Since(begun), largestMemory(c.ProcessState), nil
+	return time.Since(begun), usage.LargestMemory(c.ProcessState), nil
 }
 
 // cold is the time of whole processes, in seconds from start to end.

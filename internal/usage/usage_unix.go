@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package usage
 
 import (
 	"os"
@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// largestMemory returns the most memory that a finished process held, in bytes.
-func largestMemory(s *os.ProcessState) int64 {
+// LargestMemory returns the most memory that a finished process held, in bytes.
+func LargestMemory(s *os.ProcessState) int64 {
 	usage, ok := s.SysUsage().(*syscall.Rusage)
 	if !ok {
 		return 0
@@ -21,8 +21,8 @@ func largestMemory(s *os.ProcessState) int64 {
 	return int64(usage.Maxrss) << 10
 }
 
-// processorTime returns how long this process has kept processors busy, all threads together.
-func processorTime() time.Duration {
+// ProcessorTime returns how long this process has kept processors busy, all threads together.
+func ProcessorTime() time.Duration {
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
 		return 0

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"imgsearch/embedder"
+	"imgsearch/training"
+)
+
+// row is a recipe.
+type row struct {
+	name, about string
+	change      func(*training.Options)
+	// cost is what a step costs as a share of what is counted by the layers; 0 is 1.
+	cost float64
+}
+
+// reference is the recipe whose steps are the unit of the budget, and which most rows differ from in one thing.
+func reference() (training.Options, error) {
+	return training.PresetByName("default")
+}
+
+func (r row) options(o options) (training.Options, error) {
+	t, err := reference()
+	if err != nil {
+		return t, err
+	}
+	t.Seed, t.Threads = o.seed, o.threads
+	if o.precision != "" {
+		t.Precision = training.Precision(o.precision)
+	}
+	if r.change != nil {
+		r.change(&t)
+	}
+	return t, nil
+}
+
+// budget returns the number of steps of a recipe that the arithmetic of o.steps steps of the reference pays for, and that
+// arithmetic, in units of 10^9 operations.
+func budget(t training.Options, o options) (steps int, gflop float64, err error) {
+	ref, err := reference()
+	if err != nil {
+		return 0, 0, err
+	}
+	all, err := stepFLOPs(ref)
+	if err != nil {
+		return 0, 0, err
+	}
+	each, err := stepFLOPs(t)
+	if err != nil {
+		return 0, 0, err
+	}
+	all *= float64(o.steps)
+	return max(1, int(all/each+0.5)), all / 1e9, nil
+}
+
+// stepFLOPs is the number of operations of a step.
+func stepFLOPs(t training.Options) (float64, error) {
+	groups := t.Batch
+	t.Batch = 2 // the operations of an image do not depend on it, the memory does
+	b, err := t.BareStepOptions()
+	if err != nil {
+		return 0, err
+	}
+	step, err := training.NewBareStep(b)
+	if err != nil {
+		return 0, err
+	}
+	defer step.Close()
+	return float64(step.FLOPs()) * float64(step.Images()) / float64(b.Groups) * float64(groups), nil
+}
+
+var (
+	relu = embedder.Layer{Kind: embedder.ReLU}
+	norm = embedder.Layer{Kind: embedder.BatchNorm}
+	unit = embedder.Layer{Kind: embedder.L2Norm}
+)
+
+func linear(out int) embedder.Layer {
+	return embedder.Layer{Kind: embedder.Linear, Out: out, Bias: true}
+}
+
+// head is a projection head of two layers.
+func head(hidden, out int) []embedder.Layer {
+	return []embedder.Layer{linear(hidden), norm, relu, linear(out), unit}
+}
+
+func ntXent(t float64) training.LossOptions {
+	return training.LossOptions{Loss: training.LossNTXent, Temperature: t}
+}
+
+func smoothTriplet(t float64) training.LossOptions {
+	return training.LossOptions{Loss: training.LossSmoothTriplet, Temperature: t}
+}
+
+// base is what the rows below differ from in one thing: the loss sees a linear map of the features to 64 values, the encoder
+// ends in their principal components.
+func base(o *training.Options) {
+	o.Finish, o.Head = training.FinishOptions{PCA: true, Whitening: .75}, []embedder.Layer{linear(64), unit}
+}
+
+// on returns a row that changes one thing of base.
+func on(name, about string, change func(*training.Options)) row {
+	return row{name: name, about: about, change: func(o *training.Options) {
+		base(o)
+		change(o)
+	}}
+}
+
+// onNet returns a row that changes the net of base.
+func onNet(name, about string, n net) row {
+	return on(name, about, func(o *training.Options) { o.Architecture, o.Dim = n.architecture(32, 64), 64 })
+}
+
+var rows = []row{
+	{name: "reference", about: "the preset default as it is"},
+	{name: "finish/whitened", about: "the trained last layer half-whitened", change: func(o *training.Options) {
+		o.Finish = training.FinishOptions{PCA: true, Whitening: .5, KeepLinear: true}
+	}},
+	on("base", "principal components of the features, whitened by .75", func(o *training.Options) {}),
+	on("finish/mirror", "the mean with the mirror image", func(o *training.Options) { o.Finish.Mirror = true }),
+	on("finish/.5", "half-whitened", func(o *training.Options) { o.Finish.Whitening = .5 }),
+	on("loss/nt.2", "NT-Xent 0.2", func(o *training.Options) { o.Loss = ntXent(.2) }),
+	on("loss/nt.1", "NT-Xent 0.1", func(o *training.Options) { o.Loss = ntXent(.1) }),
+	on("loss/nt.5", "NT-Xent 0.5", func(o *training.Options) { o.Loss = ntXent(.5) }),
+	on("loss/smooth.2", "smooth triplet 0.2", func(o *training.Options) { o.Loss = smoothTriplet(.2) }),
+	on("loss/smooth.05", "smooth triplet 0.05", func(o *training.Options) { o.Loss = smoothTriplet(.05) }),
+	on("batch/128", "128 anchors a step", func(o *training.Options) { o.Batch = 128 }),
+	on("batch/512", "512 anchors a step", func(o *training.Options) { o.Batch = 512 }),
+	on("batch/1024", "1,024 anchors a step", func(o *training.Options) { o.Batch = 1024 }),
+	on("views/area.08", "crops from 0.08 of the area on", func(o *training.Options) { o.Views.CropArea = .08 }),
+	on("views/area.15", "crops from 0.15 of the area on", func(o *training.Options) { o.Views.CropArea = .15 }),
+	on("views/reflect", "crops beyond the border, reflected", func(o *training.Options) { o.Views.CropReflect = true }),
+	on("views/color.8", "colours changed with probability 0.8", func(o *training.Options) { o.Views.ColorProbability = .8 }),
+	on("rate/.06", "half the learning rate", func(o *training.Options) { o.LearningRate = .06 }),
+	on("rate/.25", "twice the learning rate", func(o *training.Options) { o.LearningRate = .25 }),
+	on("decay/1e-4", "weight decay 1e-4", func(o *training.Options) { o.WeightDecay = 1e-4 }),
+	on("loss/decoupled.1", "decoupled NT-Xent 0.1", func(o *training.Options) {
+		o.Loss = training.LossOptions{Loss: training.LossDecoupledNTXent, Temperature: .1}
+	}),
+	on("loss/align-uniform", "alignment and uniformity", func(o *training.Options) {
+		o.Loss = training.LossOptions{Loss: training.LossAlignUniform}
+	}),
+	on("loss/vicreg", "VICReg behind a head 256-256", func(o *training.Options) {
+		o.Loss, o.Head = training.LossOptions{Loss: training.LossVICReg}, head(256, 256)[:4]
+	}),
+	on("loss/barlow", "Barlow Twins behind a head 256-256", func(o *training.Options) {
+		o.Loss, o.Head = training.LossOptions{Loss: training.LossBarlowTwins}, head(256, 256)[:4]
+	}),
+	on("head/256", "head 256-64", func(o *training.Options) { o.Head = head(256, 64) }),
+	on("head/512", "head 512-128", func(o *training.Options) { o.Head = head(512, 128) }),
+	on("head/linear128", "a linear head to 128", func(o *training.Options) { o.Head = []embedder.Layer{linear(128), unit} }),
+	on("head/none", "no head", func(o *training.Options) { o.Head = []embedder.Layer{unit} }),
+	on("average/.999", "averaged weights", func(o *training.Options) { o.Average.Decay = .999 }),
+	on("optimizer/adamw", "AdamW, rate .002, decay .05", func(o *training.Options) {
+		o.Optimizer.Optimizer, o.LearningRate, o.Nesterov, o.WeightDecay = training.AdamW, .002, false, .05
+	}),
+	on("optimizer/lars", "LARS, rate .3, decay 1e-4", func(o *training.Options) {
+		o.Optimizer.Optimizer, o.LearningRate, o.Nesterov, o.WeightDecay = training.LARS, .3, false, 1e-4
+	}),
+	on("optimizer/muon", "Muon, rate .02, momentum .95, decay .02", func(o *training.Options) {
+		o.Optimizer.Optimizer, o.LearningRate, o.Momentum, o.WeightDecay = training.Muon, .02, .95, .02
+	}),
+	onNet("net/24", "widths 24-48-96", net{widths: [3]int{24, 48, 96}}),
+	onNet("net/48", "widths 48-96-192", net{widths: [3]int{48, 96, 192}}),
+	onNet("net/64", "widths 64-128-256", net{widths: [3]int{64, 128, 256}}),
+	onNet("net/deep", "two residual blocks a stage", net{blocks: 2}),
+	onNet("net/two", "two convolutions a residual block", net{twoConvs: true}),
+	onNet("net/plain-first", "the first layer trained", net{plainFirst: true}),
+	onNet("net/late", "widths 16-32-64-wide grid: no first pooling, stride 2 three times", net{pool: 1, strides: [3]int{2, 2, 2}}),
+	onNet("net/late-first", "no first pooling, strides 1, 2, 2", net{pool: 1, widths: [3]int{16, 48, 128}}),
+	onNet("net/early", "pooled by 2, strides 2, 2, 1", net{strides: [3]int{2, 2, 1}}),
+	onNet("net/coarse", "strides 1, 2, 1: the last stage at 8x8", net{strides: [3]int{1, 2, 1}}),
+	onNet("net/dilated-1-2-5", "dilations 1, 2, 5 in the stages", net{dilations: [3]int{1, 2, 5}}),
+	onNet("net/dilated-1-1-2", "dilation 2 in the last stage", net{dilations: [3]int{1, 1, 2}}),
+}
