@@ -16,8 +16,11 @@ type ViewOptions struct {
 	// AnchorPlain leaves the anchor as it is; only the positive is changed. Default false: both are views.
 	AnchorPlain bool `json:"anchor_plain,omitempty"`
 	// CropArea is the smallest share of the image's area that a crop keeps, above 0 to 1; shares are drawn uniformly
-	// from [CropArea, 1]. 0 and 1 mean no crop. Smaller crops make a harder task; below 0.1 little is left to match.
+	// from [CropArea, CropAreaMost]. 0 and 1 mean no crop. Smaller crops make a harder task; below 0.1 little is left to match.
 	CropArea float64 `json:"crop_area,omitempty"`
+	// CropAreaMost is the largest share of the image's area that a crop keeps, CropArea to 1; 0 stands for 1. Smaller ones
+	// show parts only.
+	CropAreaMost float64 `json:"crop_area_most,omitempty"`
 	// CropReflect lets a crop's centre lie anywhere; what hangs over the border is filled with the image's mirror
 	// image. Otherwise crops lie within the image, so that pixels near the border are seen less often.
 	CropReflect bool `json:"crop_reflect,omitempty"`
@@ -48,6 +51,7 @@ func (v ViewOptions) validate() error {
 		low, high float64
 	}{
 		{"views: crop area", v.CropArea, 0, 1},
+		{"views: crop area most", v.CropAreaMost, 0, 1},
 		{"views: flip", v.Flip, 0, 1},
 		{"views: brightness", v.Brightness, 0, 1},
 		{"views: contrast", v.Contrast, 0, 1},
@@ -61,7 +65,18 @@ func (v ViewOptions) validate() error {
 			return optionError(f.name, f.value, fmt.Sprintf("%v to %v", f.low, f.high))
 		}
 	}
+	if v.CropAreaMost != 0 && v.CropAreaMost < v.CropArea {
+		return optionError("views: crop area most", v.CropAreaMost, fmt.Sprintf("%v, the crop area, to 1", v.CropArea))
+	}
 	return nil
+}
+
+// largestCrop is the largest share of the area that a crop keeps.
+func (v ViewOptions) largestCrop() float64 {
+	if v.CropAreaMost == 0 {
+		return 1
+	}
+	return v.CropAreaMost
 }
 
 // changes reports whether the two views of an image can differ at all.
@@ -73,7 +88,7 @@ func (v ViewOptions) changes() bool {
 // The weights of red, green and blue in luma (ITU-R BT.601), as PyTorch's and Pillow's grey images have them.
 const lumaR, lumaG, lumaB = 0.299, 0.587, 0.114
 
-// viewer makes views of square images, [3, size, size] uint8, as normalised input, [3, size, size] float32. It owns
+// viewer makes views of square images, [3, size, size] uint8, as normalised input, [3, side, side] float32. It owns
 // scratch memory: one viewer for each goroutine.
 type viewer struct {
 	options   ViewOptions
@@ -83,8 +98,15 @@ type viewer struct {
 	colors    kernel.ColorMap
 }
 
+// newViewer returns a viewer whose views are as large as the images.
 func newViewer(options ViewOptions, size int, mean, std [3]float32) *viewer {
-	return &viewer{options: options, size: size, mean: mean, std: std, resampler: kernel.NewResampler(size)}
+	return newViewerTo(options, size, size, mean, std)
+}
+
+// newViewerTo returns a viewer whose views have the given side. Windows must not have more than [kernel.MaxShrink] times as
+// many pixels along a side.
+func newViewerTo(options ViewOptions, size, side int, mean, std [3]float32) *viewer {
+	return &viewer{options: options, size: size, mean: mean, std: std, resampler: kernel.NewResampler(size, side)}
 }
 
 // plain writes the normalised image itself.
@@ -117,7 +139,7 @@ func (v *viewer) crop(r *rng) (x, y, w, h float64) {
 	// As torchvision's RandomResizedCrop: up to ten draws, until one fits.
 	low, high := math.Log(3.0/4), math.Log(4.0/3)
 	for range 10 {
-		area := r.between(o.CropArea, 1) * size * size
+		area := r.between(o.CropArea, o.largestCrop()) * size * size
 		ratio := math.Exp(r.between(low, high))
 		w, h = math.Sqrt(area*ratio), math.Sqrt(area/ratio)
 		fx, fy := r.float(), r.float()

@@ -2,20 +2,21 @@ package kernel
 
 import "fmt"
 
-// Resampler cuts a window out of square images of three planes of bytes, resizes it to the image's own size and changes
-// its colours: what training makes views of images by. Use it in this order: [Resampler.Columns] and [Resampler.Rows]
+// Resampler cuts a window out of square images of three planes of bytes, resizes it to a square of a given side and
+// changes its colours: what training makes views of images by. Use it in this order: [Resampler.Columns] and [Resampler.Rows]
 // set the window, [Resampler.Stretch] reads an image, [Resampler.Paint] writes the result. It owns scratch memory and is
 // used by one goroutine at a time.
 //
 // Samples are bilinear, mirrored at the borders, the border pixel counted twice: first between two columns,
 // a + (b-a)*weight, then between two rows. AVX-512 and AVX2 give the same bits; plain Go may differ in the last ones.
 type Resampler struct {
-	size, groups int
+	source       int // the side of images
+	size, groups int // the side of results, and how many times 16 columns that is
 	columns      []columnGroup
 	rows         []rowTap
 	first, count int       // the rows of the source that the window shows
 	share        []float32 // [count]: how often each of them counts in the result
-	stretched    []float32 // [3, size, 16*groups]: row i is row first+i of the source, resized along x
+	stretched    []float32 // [3, source, 16*groups]: row i is row first+i of the source, resized along x
 	wide         [18 * 8]float32
 	line         []float32 // [3, size], of plain Go
 }
@@ -51,20 +52,29 @@ type ColorMap struct {
 // shortestLine is the least side of an image that the assembly works on: it reads 16 bytes at a time.
 const shortestLine = 16
 
-// NewResampler returns a resampler for images [3, size, size]. Its window is the whole image.
-func NewResampler(size int) *Resampler {
-	if size < 1 || size > 1<<14 {
-		panic(fmt.Sprintf("kernel: Resampler of size %d", size))
+// MaxShrink is the most pixels of a window for each pixel of the result, along a side: samples are taken of two
+// neighbouring pixels, so that more would leave pixels out.
+const MaxShrink = 2
+
+// NewResampler returns a resampler from images [3, source, source] to [3, size, size]. Its window is the whole image or,
+// where that is more than [MaxShrink] allows, a corner of it.
+func NewResampler(source, size int) *Resampler {
+	if source < 1 || source > 1<<14 || size < 1 || size > 1<<14 {
+		panic(fmt.Sprintf("kernel: Resampler from size %d to %d", source, size))
 	}
 	groups := (size + 15) / 16
 	r := &Resampler{
-		size: size, groups: groups, columns: make([]columnGroup, groups), rows: make([]rowTap, size),
-		share: make([]float32, size), stretched: make([]float32, 3*size*16*groups), line: make([]float32, 3*size),
+		source: source, size: size, groups: groups, columns: make([]columnGroup, groups), rows: make([]rowTap, size),
+		share: make([]float32, source), stretched: make([]float32, 3*source*16*groups), line: make([]float32, 3*size),
 	}
-	r.Columns(0, float64(size), false)
-	r.Rows(0, float64(size))
+	whole := r.longest()
+	r.Columns(0, whole, false)
+	r.Rows(0, whole)
 	return r
 }
+
+// longest is the most pixels of a window's side.
+func (r *Resampler) longest() float64 { return float64(min(r.source, MaxShrink*r.size)) }
 
 // sample returns the two neighbours of a position on a line, and the weight of the second.
 func sample(at float64, last int) (a, b int, weight float32) {
@@ -92,13 +102,13 @@ func mirror(i, last int) int {
 }
 
 func (r *Resampler) checkWindow(start, length float64) {
-	if size := float64(r.size); !(length > 0 && length <= size && start >= -size && start <= size) {
-		panic(fmt.Sprintf("kernel: window of %v pixels from %v on images of %d", length, start, r.size))
+	if side := float64(r.source); !(length > 0 && length <= r.longest() && start >= -side && start <= side) {
+		panic(fmt.Sprintf("kernel: window of %v pixels from %v on images of %d, to %d", length, start, r.source, r.size))
 	}
 }
 
-// Columns sets the horizontal extent of the window in pixels: length is above 0 and at most the image's side, start at
-// most a side away from the image. With flip the result is mirrored left and right.
+// Columns sets the horizontal extent of the window in pixels: length is above 0 and at most the image's side and
+// [MaxShrink] times the result's, start at most a side away from the image. With flip the result is mirrored left and right.
 func (r *Resampler) Columns(start, length float64, flip bool) {
 	r.checkWindow(start, length)
 	scale := length / float64(r.size)
@@ -106,24 +116,25 @@ func (r *Resampler) Columns(start, length float64, flip bool) {
 		group := &r.columns[half/2]
 		var left, right [8]int
 		count := min(8, r.size-8*half)
-		lowest := r.size
+		lowest := r.source
 		for k := range count {
 			i := 8*half + k
 			if flip {
 				i = r.size - 1 - i
 			}
-			a, b, w := sample(start+(float64(i)+0.5)*scale-0.5, r.size-1)
+			a, b, w := sample(start+(float64(i)+0.5)*scale-0.5, r.source-1)
 			left[k], right[k] = a, b
 			group.weight[half%2*8+k] = w
 			lowest = min(lowest, a, b)
 		}
-		base := max(0, min(lowest, r.size-shortestLine))
+		base := max(0, min(lowest, r.source-shortestLine))
 		group.base[half%2] = int64(base)
 		taps := &group.taps[half%2]
 		for k := range 8 {
 			taps[k], taps[8+k] = noTap, noTap
 			if k < count {
-				taps[k], taps[8+k] = uint8(left[k]-base), uint8(right[k]-base)
+				// Rounding may put a sample that falls onto the 16th pixel between that and the next, with weight 0.
+				taps[k], taps[8+k] = uint8(min(left[k]-base, shortestLine-1)), uint8(min(right[k]-base, shortestLine-1))
 			}
 		}
 	}
@@ -133,9 +144,9 @@ func (r *Resampler) Columns(start, length float64, flip bool) {
 func (r *Resampler) Rows(start, length float64) {
 	r.checkWindow(start, length)
 	scale := length / float64(r.size)
-	low, high := r.size, 0
+	low, high := r.source, 0
 	for i := range r.rows {
-		a, b, w := sample(start+(float64(i)+0.5)*scale-0.5, r.size-1)
+		a, b, w := sample(start+(float64(i)+0.5)*scale-0.5, r.source-1)
 		r.rows[i] = rowTap{upper: int64(a), lower: int64(b), weight: w}
 		low, high = min(low, a, b), max(high, a, b)
 	}
@@ -152,12 +163,12 @@ func (r *Resampler) Rows(start, length float64) {
 	}
 }
 
-// Stretch resizes what the window shows of an image, [3, size, size], along x, and returns the mean of each channel over
+// Stretch resizes what the window shows of an image, [3, source, source], along x, and returns the mean of each channel over
 // the whole result.
 func (r *Resampler) Stretch(image []uint8) (mean [3]float32) {
-	checkLen("Stretch", "image", len(image), 3*r.size*r.size)
+	checkLen("Stretch", "image", len(image), 3*r.source*r.source)
 	for c := range 3 {
-		lanes := r.stretch(image[(c*r.size+r.first)*r.size:][:r.count*r.size], r.stretched[c*r.size*16*r.groups:])
+		lanes := r.stretch(image[(c*r.source+r.first)*r.source:][:r.count*r.source], r.stretched[c*r.source*16*r.groups:])
 		for step := 8; step > 0; step /= 2 {
 			for l := range step {
 				lanes[l] += lanes[l+step]
@@ -183,7 +194,7 @@ func (r *Resampler) stretchGo(plane []uint8, out []float32) (lanes [16]float32) 
 		count := max(0, min(8, r.size-8*half))
 		sums := lanes[half%2*8:][:8]
 		for row, share := range r.share[:r.count] {
-			from := plane[row*r.size+int(group.base[half%2]):]
+			from := plane[row*r.source+int(group.base[half%2]):]
 			o := (*[8]float32)(out[row*pitch+8*half:])
 			for k := range o[:count] {
 				a, b := float32(from[taps[k]]), float32(from[taps[8+k]])
@@ -197,7 +208,7 @@ func (r *Resampler) stretchGo(plane []uint8, out []float32) (lanes [16]float32) 
 
 // paintGo needs nothing of stretched beyond the image's columns, which stretchGo leaves as they are.
 func (r *Resampler) paintGo(m *ColorMap, out []float32) {
-	size, scratch := r.size, r.size*16*r.groups
+	size, scratch := r.size, r.source*16*r.groups
 	for y := range r.rows {
 		t := &r.rows[y]
 		for c := range 3 {

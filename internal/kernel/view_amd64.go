@@ -41,14 +41,14 @@ func dropout512(x *float32, n int, low, high, limit uint32, scale float32)
 func dropout256(x *float32, n int, low, high, limit uint32, scale float32)
 
 func (r *Resampler) stretch(plane []uint8, out []float32) (lanes [16]float32) {
-	if vector == vectorNone || r.size < shortestLine {
+	if vector == vectorNone || r.source < shortestLine {
 		return r.stretchGo(plane, out)
 	}
 	arg := stretchArgs{
 		source: unsafe.Pointer(unsafe.SliceData(plane)), target: unsafe.Pointer(unsafe.SliceData(out)),
 		groups: unsafe.Pointer(unsafe.SliceData(r.columns)), groupCount: r.groups,
 		share: unsafe.Pointer(unsafe.SliceData(r.share)), rows: r.count,
-		sourceRow: r.size, targetRow: 4 * 16 * r.groups, lanes: unsafe.Pointer(&lanes),
+		sourceRow: r.source, targetRow: 4 * 16 * r.groups, lanes: unsafe.Pointer(&lanes),
 	}
 	if vector == vector512 {
 		stretch512(&arg)
@@ -59,14 +59,14 @@ func (r *Resampler) stretch(plane []uint8, out []float32) (lanes [16]float32) {
 }
 
 func (r *Resampler) paint(m *ColorMap, out []float32) {
-	if vector == vectorNone || r.size < shortestLine {
+	if vector == vectorNone || r.source < shortestLine {
 		r.paintGo(m, out)
 		return
 	}
 	arg := paintArgs{
 		source: unsafe.Pointer(unsafe.SliceData(r.stretched)), target: unsafe.Pointer(unsafe.SliceData(out)),
 		taps: unsafe.Pointer(unsafe.SliceData(r.rows)), rows: r.size, width: r.size,
-		sourcePlane: 4 * r.size * 16 * r.groups, targetPlane: 4 * r.size * r.size, colors: unsafe.Pointer(m),
+		sourcePlane: 4 * r.source * 16 * r.groups, targetPlane: 4 * r.size * r.size, colors: unsafe.Pointer(m),
 	}
 	if vector == vector512 {
 		paint512(&arg)

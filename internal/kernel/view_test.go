@@ -11,6 +11,51 @@ import (
 // viewSizes have every kind of remainder, below and above what the assembly takes.
 var viewSizes = []int{1, 2, 3, 7, 8, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40, 47, 48, 63, 64, 65, 96, 100}
 
+// viewSides are sides of images and of results: equal ones, and all kinds of others.
+func viewSides() [][2]int {
+	var out [][2]int
+	for _, size := range viewSizes {
+		out = append(out, [2]int{size, size})
+	}
+	for _, source := range []int{7, 15, 16, 17, 32, 48, 50, 96} {
+		for _, size := range []int{3, 8, 15, 16, 17, 24, 25, 40, 48} {
+			if source != size {
+				out = append(out, [2]int{source, size})
+			}
+		}
+	}
+	return out
+}
+
+// TestResamplerHalves: at half the side the result is the mean of four pixels, wherever the window lies.
+func TestResamplerHalves(t *testing.T) {
+	forEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(9, 10))
+		m := &ColorMap{Matrix: [3][3]float32{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}, High: [3]float32{255, 255, 255}}
+		for _, size := range []int{8, 9, 16, 24, 33} {
+			source := 2*size + 6
+			image, out := randomImage(rng, source), make([]float32, 3*size*size)
+			r := NewResampler(source, size)
+			for shift := range 7 {
+				r.Columns(float64(shift), 2*float64(size), false)
+				r.Rows(float64(shift), 2*float64(size))
+				r.Stretch(image)
+				r.Paint(m, out)
+				for i, got := range out {
+					c, y, x := i/size/size, i/size%size, i%size
+					var want float32
+					for k := range 4 {
+						want += float32(image[(c*source+2*y+shift+k/2)*source+2*x+shift+k%2]) / 4
+					}
+					if math.Abs(float64(got-want)) > 1e-3 {
+						t.Fatalf("size %d shift %d: value %d is %v, want %v", size, shift, i, got, want)
+					}
+				}
+			}
+		}
+	})
+}
+
 // viewWindow is one extent of a window.
 type viewWindow struct{ start, length float64 }
 
@@ -25,6 +70,9 @@ func randomWindow(rng *rand.Rand, size int) viewWindow {
 	case 2: // hanging over
 		length := side * (0.05 + 0.95*rng.Float64())
 		return viewWindow{rng.Float64()*side - length/2, length}
+	}
+	if rng.IntN(2) == 0 { // next to where rounding decides which pixel a sample falls onto
+		return viewWindow{math.Nextafter(float64(rng.IntN(size))+0.5, 0), side}
 	}
 	return viewWindow{rng.Float64()*2*side - side, side}
 }
@@ -64,18 +112,20 @@ func TestResampler(t *testing.T) {
 	first := map[string][]float32{} // what the first path made
 	forEachPath(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
-		for _, size := range viewSizes {
-			r := NewResampler(size)
+		for _, sides := range viewSides() {
+			source, size := sides[0], sides[1]
+			r := NewResampler(source, size)
 			side := float64(size)
 			for round := range 20 {
-				x, y, flip := randomWindow(rng, size), randomWindow(rng, size), rng.IntN(2) == 0
-				image, m := randomImage(rng, size), randomColors(rng)
+				x, y, flip := randomWindow(rng, source), randomWindow(rng, source), rng.IntN(2) == 0
+				x.length, y.length = min(x.length, MaxShrink*side), min(y.length, MaxShrink*side)
+				image, m := randomImage(rng, source), randomColors(rng)
 				out := guarded[float32](t, rng, 3*size*size)
 				r.Columns(x.start, x.length, flip)
 				r.Rows(y.start, y.length)
 				mean := r.Stretch(image)
 				r.Paint(m, out)
-				name := fmt.Sprintf("size %d window %v %v flip %v", size, x, y, flip)
+				name := fmt.Sprintf("size %d to %d window %v %v flip %v", source, size, x, y, flip)
 
 				var sum [3]float64
 				for i := range size * size {
@@ -85,7 +135,7 @@ func TestResampler(t *testing.T) {
 					}
 					var v [3]float64
 					for c := range v {
-						v[c] = bilinear(image[c*size*size:][:size*size], size,
+						v[c] = bilinear(image[c*source*source:][:source*source], source,
 							x.start+(float64(px)+0.5)*x.length/side-0.5, y.start+(float64(py)+0.5)*y.length/side-0.5)
 						sum[c] += v[c]
 					}
@@ -106,7 +156,7 @@ func TestResampler(t *testing.T) {
 					}
 				}
 
-				key := fmt.Sprint(size, round)
+				key := fmt.Sprint(sides, round)
 				got := append(slices.Clone(out), mean[:]...)
 				if Name() == pathNames[vector256] && first[key] != nil && !slices.Equal(got, first[key]) {
 					t.Fatalf("%s: AVX2 and AVX-512 differ", name)
@@ -126,7 +176,7 @@ func TestResamplerIdentity(t *testing.T) {
 		m := &ColorMap{Matrix: [3][3]float32{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}, High: [3]float32{255, 255, 255}}
 		for _, size := range viewSizes {
 			image, out := randomImage(rng, size), make([]float32, 3*size*size)
-			r := NewResampler(size)
+			r := NewResampler(size, size)
 			r.Stretch(image)
 			r.Paint(m, out)
 			for i, v := range out {
@@ -139,9 +189,11 @@ func TestResamplerIdentity(t *testing.T) {
 }
 
 func TestResamplerRefuses(t *testing.T) {
-	r := NewResampler(20)
+	r, half := NewResampler(20, 20), NewResampler(20, 8)
 	for name, call := range map[string]func(){
-		"size 0":      func() { NewResampler(0) },
+		"size 0":      func() { NewResampler(0, 5) },
+		"to size 0":   func() { NewResampler(5, 0) },
+		"shrunk":      func() { half.Columns(0, 16.5, false) },
 		"long window": func() { r.Columns(0, 20.5, false) },
 		"no window":   func() { r.Rows(3, 0) },
 		"no number":   func() { r.Rows(math.NaN(), 5) },
@@ -220,7 +272,7 @@ func TestDropoutIsEven(t *testing.T) {
 func BenchmarkView(b *testing.B) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	for _, size := range []int{32, 96} {
-		r, image, out := NewResampler(size), randomImage(rng, size), make([]float32, 3*size*size)
+		r, image, out := NewResampler(size, size), randomImage(rng, size), make([]float32, 3*size*size)
 		m, side := randomColors(rng), float64(size)
 		r.Columns(side*0.1, side*0.8, true)
 		r.Rows(side*0.1, side*0.8)

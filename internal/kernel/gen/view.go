@@ -37,8 +37,8 @@ const (
 func viewFile() []byte {
 	f := newFile(`
 Views of images: bilinear resampling of bytes, changes of colour, dropout. A line of pixels is resized 16 columns at a
-time: since a window is never longer than the line, 8 columns need at most 10 neighbouring pixels, which one shuffle of
-bytes within 16 puts in place.`)
+time: since a window has at most two pixels for each column, 8 columns need at most 16 neighbouring pixels, which one shuffle
+of bytes puts in place.`)
 	maskTable(f)
 	f.WriteString(`
 // The numbers 0 to 15.
