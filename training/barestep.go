@@ -39,7 +39,7 @@ type BareStepOptions struct {
 }
 
 // BareStepOptions returns the step that a run with these options makes: of the preset's net, loss and batch where none
-// are given. Data, views and budget do not count. The batch is not cut to the number of images.
+// are given, at the encoder's size and with two views. Data, how views are made and the budget do not count. The batch is not cut to the number of images.
 func (o Options) BareStepOptions() (BareStepOptions, error) {
 	p, err := o.recipe()
 	if err != nil {

@@ -11,16 +11,46 @@ import (
 const reserve = 0.03
 
 // measureSteps turns the minutes of the budget that are left into a number of steps, by running steps for a little
-// while, which are then undone.
+// while, which are then undone: those of each size that the run has, for a share of the steps is not that share of the
+// time.
 func (t *trainer) measureSteps(ctx context.Context) (int, error) {
 	start := t.net.state()
 	budget := time.Duration(t.Minutes * float64(time.Minute))
 	within := min(max(budget/100, 300*time.Millisecond), 5*time.Second)
+	var each time.Duration
+	if stages := t.Sizes.Stages; len(stages) == 0 {
+		var err error
+		if each, err = t.measureStep(ctx, within); err != nil {
+			return 0, err
+		}
+	} else {
+		for _, s := range stages {
+			if err := t.resize(s.Size); err != nil {
+				return 0, err
+			}
+			d, err := t.measureStep(ctx, within/time.Duration(len(stages)))
+			if err != nil {
+				return 0, err
+			}
+			each += time.Duration(s.Share * float64(d))
+		}
+		if err := t.resize(stages[0].Size); err != nil {
+			return 0, err
+		}
+	}
+	if err := t.net.setState(start); err != nil {
+		return 0, fmt.Errorf("measure the speed: %w", err)
+	}
+	left := budget - t.now().Sub(t.begun) - time.Duration(reserve*float64(budget))
+	return stepsWithin(left, each), nil
+}
+
+// measureStep returns how long a step at the present size takes, after running some for a while.
+func (t *trainer) measureStep(ctx context.Context, within time.Duration) (time.Duration, error) {
 	const warmUp = 2
 	p := t.pipeline(0, maxSteps)
 	defer p.close()
 	var begun time.Time
-	var each time.Duration
 	for step := 0; ; step++ {
 		if err := ctx.Err(); err != nil {
 			return 0, fmt.Errorf("training interrupted before its first step: %w", err)
@@ -29,10 +59,8 @@ func (t *trainer) measureSteps(ctx context.Context) (int, error) {
 			begun = t.now()
 		}
 		if done := step - warmUp; done > 0 {
-			spent := t.now().Sub(begun)
-			each = spent / time.Duration(done)
-			if done >= 3 && spent >= within {
-				break
+			if spent := t.now().Sub(begun); done >= 3 && spent >= within {
+				return spent / time.Duration(done), nil
 			}
 		}
 		buffer := p.next()
@@ -42,11 +70,6 @@ func (t *trainer) measureSteps(ctx context.Context) (int, error) {
 		}
 		p.release()
 	}
-	if err := t.net.setState(start); err != nil {
-		return 0, fmt.Errorf("measure the speed: %w", err)
-	}
-	left := budget - t.now().Sub(t.begun) - time.Duration(reserve*float64(budget))
-	return stepsWithin(left, each), nil
 }
 
 // stepsFor turns a budget of epochs into steps.

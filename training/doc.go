@@ -5,7 +5,8 @@
 //
 //   - the sampler says which images are the step's anchors (shuffled epochs without replacement) and, where the loss
 //     wants them, which other images are explicit negatives;
-//   - views make the copies of an image that shall come to lie together: see [ViewOptions];
+//   - views make the copies of an image that shall come to lie together: see [ViewOptions], and for more than two of them,
+//     small crops and a size that grows during the run [MultiViewOptions] and [SizeOptions];
 //   - the graph, built by gorgonia from an [embedder.Architecture], makes embeddings of anchors, positives and
 //     negatives;
 //   - the miner picks triplets and the loss scores them: see [LossOptions];

@@ -24,7 +24,7 @@ func checkGradients(t *testing.T, c networkConfig, input []float64) {
 		t.Fatal(err)
 	}
 	run := func() float64 {
-		if err := n.graph.runAll(); err != nil {
+		if err := n.run(); err != nil {
 			t.Fatal(err)
 		}
 		return n.report.loss
@@ -103,6 +103,7 @@ func allLosses() []LossOptions {
 		{Loss: LossBarlowTwins, Weights: LossWeights{Redundancy: 0.3}},
 		{Loss: LossMSE},
 		{Loss: LossL1},
+		{Loss: LossEMP, EMP: EMPOptions{Alignment: 3, Distortion: 0.5}},
 	}
 }
 

@@ -33,6 +33,11 @@ type graph[T kernel.Float] struct {
 	recording bool
 	order     []*operation[T]
 
+	// dense has all gradients of parameters in memory of their own, so that others can be added to them.
+	dense bool
+	// guest graphs work on parameters that are another graph's, and leave running statistics as they are.
+	guest bool
+
 	// noGradient is set by a loss whose gradient is all zeros: what is backward of it has nothing to do then.
 	noGradient bool
 }
@@ -115,8 +120,17 @@ func dtype[T kernel.Float]() tensor.Dtype {
 
 // leaf adds an input or a parameter with memory of its own.
 func (g *graph[T]) leaf(name string, trainable bool, shape ...int) *variable[T] {
+	n := 1
+	for _, s := range shape {
+		n *= s
+	}
+	return g.leafOn(make([]T, n), name, trainable, shape...)
+}
+
+// leafOn is leaf on given memory.
+func (g *graph[T]) leafOn(data []T, name string, trainable bool, shape ...int) *variable[T] {
 	v := &variable[T]{name: name, shape: slices.Clone(shape), needsGradient: trainable, keep: true}
-	v.setData(make([]T, v.len()))
+	v.setData(data)
 	v.node = gorgonia.NewTensor(g.expr, dtype[T](), len(shape), gorgonia.WithName(name), gorgonia.WithShape(shape...),
 		gorgonia.WithValue(v.value))
 	g.variables[v.node] = v

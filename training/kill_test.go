@@ -16,9 +16,15 @@ import (
 // killedOut names, in a child process, the encoder file to train.
 const killedOut = "IMGSEARCH_TEST_KILLED_OUT"
 
-func killedOptions(t *testing.T, out string, steps int) Options {
+// killedMany tells the child that it has many views and sizes.
+const killedMany = killedOut + "_MANY"
+
+func killedOptions(t *testing.T, out string, steps int, many bool) Options {
 	o := miniOptions(t)
 	o.Out, o.Steps, o.CheckpointEvery = out, steps, time.Millisecond
+	if many {
+		o.MultiView, o.Sizes = MultiViewOptions{Views: 3, Crops: 2}, growing
+	}
 	return o
 }
 
@@ -32,7 +38,7 @@ func TestKilledChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := killedOptions(t, out, steps)
+	o := killedOptions(t, out, steps, os.Getenv(killedMany) != "")
 	o.Threads = 2
 	o.afterStep = func(int) { time.Sleep(3 * time.Millisecond) } // so that no run is over before it is killed
 	if _, err := os.Stat(CheckpointPath(out)); err == nil {
@@ -48,8 +54,13 @@ func TestKillAndResume(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes for some seconds")
 	}
+	t.Run("two views", func(t *testing.T) { testKillAndResume(t, false) })
+	t.Run("many views and sizes", func(t *testing.T) { testKillAndResume(t, true) })
+}
+
+func testKillAndResume(t *testing.T, many bool) {
 	const steps = 600
-	whole, err := Run(t.Context(), killedOptions(t, filepath.Join(t.TempDir(), "whole"), steps))
+	whole, err := Run(t.Context(), killedOptions(t, filepath.Join(t.TempDir(), "whole"), steps, many))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +72,9 @@ func TestKillAndResume(t *testing.T) {
 	for attempt := 0; ; attempt++ {
 		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledChild$", "-test.count=1")
 		child.Env = append(os.Environ(), killedOut+"="+out, killedOut+"_STEPS="+strconv.Itoa(steps))
+		if many {
+			child.Env = append(child.Env, killedMany+"=1")
+		}
 		var text []byte
 		done := make(chan error, 1)
 		go func() {
@@ -70,7 +84,7 @@ func TestKillAndResume(t *testing.T) {
 		}()
 		moment := time.Duration(rng.Float64() * float64(300*time.Millisecond))
 		if kills == 5 {
-			moment = time.Minute
+			moment = 10 * time.Minute // even where others use the processors
 		}
 		var err error
 		select {

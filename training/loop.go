@@ -10,8 +10,9 @@ import (
 )
 
 func (t *trainer) pipeline(first, end int) *pipeline {
-	b := newBatches(t.corpus, t.train, t.Options, t.batch, t.perGroup)
-	return startPipeline(b, first, end, t.perGroup*t.batch, 3*t.Size*t.Size, t.Threads)
+	b := newBatchesOf(t.corpus, t.train, t.Options, t.batch, t.perGroup, t.side)
+	crops, side := t.MultiView.Crops, t.MultiView.cropSide(t.side)
+	return startMixedPipeline(b, first, end, t.perGroup*t.batch, 3*t.side*t.side, crops*t.batch, 3*side*side, t.Threads)
 }
 
 // recordLines is about how many step lines a run record has.
@@ -19,8 +20,11 @@ const recordLines = 500
 
 // loop runs the steps that are left.
 func (t *trainer) loop(ctx context.Context) error {
-	p := t.pipeline(t.at.Step, t.at.Steps)
-	defer p.close()
+	p, err := t.enter()
+	if err != nil {
+		return err
+	}
+	defer func() { p.close() }()
 	every := max(1, t.planned()/recordLines)
 	var spentMeasuring time.Duration
 	if t.held != nil && t.at.Step == 0 {
@@ -46,6 +50,14 @@ func (t *trainer) loop(ctx context.Context) error {
 		}
 		step := t.at.Step
 		rate := t.rate(step)
+		if _, end := t.sizeAt(step); end != p.end {
+			larger, err := t.enter()
+			if err != nil {
+				return fmt.Errorf("step %d of %d: %w", step+1, t.at.Steps, err)
+			}
+			p.close()
+			p = larger
+		}
 		asked := t.now()
 		buffer := p.next()
 		t.spent.waiting += t.now().Sub(asked)
@@ -59,7 +71,7 @@ func (t *trainer) loop(ctx context.Context) error {
 		now := t.now()
 		t.speed.add(now.Sub(last))
 		last = now
-		if text := t.at.Watch.step(t.at.Step, result, t.normalised, t.trainedDim, t.equal, t.perGroup == 3); text != "" {
+		if text := t.at.Watch.step(t.at.Step, result, t.normalised, t.trainedDim, t.equal, t.Loss.rows() == 3); text != "" {
 			if err := t.warned(text); err != nil {
 				return err
 			}
@@ -101,7 +113,7 @@ const (
 // measurementDue says whether it is time for another look at the held-back images: about twenty of them over a run,
 // fewer where they are dear.
 func (t *trainer) measurementDue(now time.Time, cost time.Duration) bool {
-	total := t.seconds() + t.speed.left(t.at.Steps-t.at.Step).Seconds()
+	total := t.seconds() + t.speed.left(t.stepsLeft()).Seconds()
 	interval := min(max(time.Duration(total/20*1e9), heldBackLeast), heldBackMost)
 	interval = max(interval, time.Duration(float64(cost)/heldBackShare))
 	return now.Sub(t.measured) >= interval

@@ -51,12 +51,16 @@ const (
 	LossMSE Loss = "mse"
 	// LossL1 is the mean absolute difference between anchor and positive. It collapses as LossMSE does.
 	LossL1 Loss = "l1"
+	// LossEMP is that of EMP-SSL (Tong et al. 2023, arXiv 2304.03977, equation 5): all views of an image are drawn to
+	// their mean, and what holds images apart is the volume that the embeddings of each view fill over the batch. See
+	// [EMPOptions]. It is meant for many views: see [MultiViewOptions].
+	LossEMP Loss = "emp"
 )
 
 // Losses returns all losses.
 func Losses() []Loss {
 	return []Loss{LossTriplet, LossSmoothTriplet, LossNTXent, LossDecoupledNTXent, LossAlignUniform, LossVICReg, LossBarlowTwins,
-		LossMSE, LossL1}
+		LossMSE, LossL1, LossEMP}
 }
 
 // LossOptions says which loss is trained on.
@@ -73,6 +77,8 @@ type LossOptions struct {
 	Temperature float64 `json:"temperature,omitempty"`
 	// Weights are those of the terms of [LossAlignUniform], [LossVICReg] and [LossBarlowTwins]; the other losses want none.
 	Weights LossWeights `json:"weights,omitzero"`
+	// EMP says more about [LossEMP].
+	EMP EMPOptions `json:"emp,omitzero"`
 }
 
 // validate names the first field that is out of range.
@@ -87,9 +93,12 @@ func (o LossOptions) validate() error {
 		}
 	case LossSmoothTriplet, LossNTXent, LossDecoupledNTXent:
 		usesTemperature = true
-	case LossAlignUniform, LossVICReg, LossBarlowTwins, LossMSE, LossL1:
+	case LossAlignUniform, LossVICReg, LossBarlowTwins, LossMSE, LossL1, LossEMP:
 	default:
 		return optionError("loss", string(o.Loss), lossNames())
+	}
+	if err := o.EMP.validate(o.Loss); err != nil {
+		return err
 	}
 	if o.Loss != LossTriplet && o.Miner != "" {
 		return optionError("miner", string(o.Miner), "empty: only the triplet loss has miners")
@@ -160,6 +169,8 @@ type scorer[T kernel.Float] struct {
 	scale     []T
 	picked    [][]int32   // of each thread
 	columns   *columns[T] // losses on columns
+
+	many *manyScorer[T] // nil where there are two views, or a negative with them
 }
 
 // anchorScores are the sums over the triplets of one anchor.
@@ -169,7 +180,17 @@ type anchorScores struct {
 }
 
 func newScorer[T kernel.Float](o LossOptions, groups, dim, threads int) *scorer[T] {
+	return newScorerOf[T](o, MultiViewOptions{}, groups, dim, threads)
+}
+
+// newScorerOf is newScorer for any number of views.
+func newScorerOf[T kernel.Float](o LossOptions, m MultiViewOptions, groups, dim, threads int) *scorer[T] {
 	s := &scorer[T]{options: o.complete(), rows: o.rows(), groups: groups, dim: dim, threads: kernel.Threads(threads)}
+	if m.many() || o.Loss == LossEMP {
+		s.many = newManyScorer[T](o, m, groups, dim, threads)
+		s.gradient = s.many.gradient
+		return s
+	}
 	s.gradient = make([]T, s.rows*groups*dim)
 	if s.rows == 2 {
 		n := 2 * groups
@@ -191,7 +212,10 @@ func newScorer[T kernel.Float](o LossOptions, groups, dim, threads int) *scorer[
 
 // score computes the loss of a batch, and its gradient into s.gradient.
 func (s *scorer[T]) score(embeddings []T) scores {
-	if s.rows == 3 {
+	switch {
+	case s.many != nil:
+		return s.many.score(embeddings)
+	case s.rows == 3:
 		return s.explicitTriplets(embeddings)
 	}
 	switch s.options.Loss {
@@ -235,17 +259,22 @@ func (s *scorer[T]) observe(i int, row []T) anchorScores {
 	a := anchorScores{positive: float64(positive)}
 	row[i], row[p] = 0, 0
 	a.negative = float64(kernel.Sum(row))
-	// A triplet is active where its negative is below the positive plus the margin: of values of type T, those that are
-	// below the next one of these.
-	exact := float64(positive) + s.options.Margin
-	bound := T(exact)
-	if float64(bound) < exact {
-		bound = T(math.Nextafter32(float32(bound), float32(math.Inf(1))))
-	}
+	bound := activeBound(positive, s.options.Margin)
 	row[i], row[p] = T(math.Inf(1)), T(math.Inf(1))
 	a.active = kernel.CountBelow(row, bound)
 	row[i], row[p] = own, positive
 	return a
+}
+
+// activeBound returns the value below which the distances of negatives make active triplets: of values of type T, those
+// that are below the positive's plus the margin are below this one.
+func activeBound[T kernel.Float](positive T, margin float64) T {
+	exact := float64(positive) + margin
+	bound := T(exact)
+	if float64(bound) < exact {
+		bound = T(math.Nextafter32(float32(bound), float32(math.Inf(1))))
+	}
+	return bound
 }
 
 // summary adds up what the anchors tell.
@@ -268,18 +297,23 @@ func (s *scorer[T]) summary() scores {
 
 // addLoss adds the loss of the embeddings to the graph; after a run, report holds what it tells.
 func addLoss[T kernel.Float](g *graph[T], s *scorer[T], embeddings *variable[T], report *scores) (*variable[T], error) {
-	o := &operation[T]{name: "loss " + string(s.options.Loss), stops: -1, overwrites: -1}
-	o.run = func() {
+	return addLossOf(g, "loss "+string(s.options.Loss), embeddings, s.gradient, func() float64 {
 		*report = s.score(embeddings.data)
-		o.scalar = T(report.loss)
 		g.noGradient = allZero(s.gradient)
-	}
+		return report.loss
+	})
+}
+
+// addLossOf adds a loss that run returns after it has set its gradient by the embeddings.
+func addLossOf[T kernel.Float](g *graph[T], name string, embeddings *variable[T], gradient []T, run func() float64) (*variable[T], error) {
+	o := &operation[T]{name: name, stops: -1, overwrites: -1}
+	o.run = func() { o.scalar = T(run()) }
 	var loss *variable[T]
 	o.diff = func(grad *variable[T]) ([]*variable[T], error) {
 		// grad is 1: nothing is differentiated but the loss itself.
 		var dx *variable[T]
 		b := &operation[T]{name: "backward of " + o.name, stops: -1, overwrites: -1, backward: true}
-		b.run = func() { copy(dx.data, s.gradient) }
+		b.run = func() { copy(dx.data, gradient) }
 		dx, err := g.add(b, embeddings.shape, grad, loss)
 		return []*variable[T]{dx}, err
 	}

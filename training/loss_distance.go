@@ -20,7 +20,11 @@ func distance[T kernel.Float](a, b []T) float64 {
 
 // rowDistances fills out with the distances of row i of e [n, dim] to all rows.
 func rowDistances[T kernel.Float](e []T, dim, i int, out []T) {
-	q := e[i*dim:][:dim]
+	distancesTo(e[i*dim:][:dim], e, dim, out)
+}
+
+// distancesTo fills out with the distances of q to the rows of e [len(out), dim].
+func distancesTo[T kernel.Float](q, e []T, dim int, out []T) {
 	if e32, ok := any(e).([]float32); ok {
 		kernel.SquaredL2Rows(any(q).([]float32), e32, any(out).([]float32))
 		kernel.Sqrt(out)

@@ -12,6 +12,9 @@ import (
 // slowLoss is the definition of the losses: e holds one embedding a row, all anchors, then all positives, then, for
 // explicit triplets, all negatives.
 func slowLoss(o LossOptions, groups int, e [][]float64) scores {
+	if o.Loss == LossEMP {
+		return slowMany(o, MultiViewOptions{}, groups, e)
+	}
 	d := func(a, b []float64) float64 {
 		var s float64
 		for i := range a {
@@ -468,6 +471,10 @@ func TestLossOptions(t *testing.T) {
 		{Loss: LossVICReg, Weights: LossWeights{Variance: 10001}},
 		{Loss: LossVICReg, Weights: LossWeights{Covariance: -0.5}},
 		{Loss: LossBarlowTwins, Weights: LossWeights{Redundancy: math.Inf(1)}},
+		{Loss: LossEMP, Temperature: 1},
+		{Loss: LossEMP, EMP: EMPOptions{Alignment: -1}},
+		{Loss: LossEMP, EMP: EMPOptions{Distortion: math.NaN()}},
+		{Loss: LossNTXent, Temperature: 1, EMP: EMPOptions{Alignment: 1}},
 	} {
 		if err := o.validate(); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: error %v: want %v", o, err, ErrOptions)

@@ -24,7 +24,9 @@ type networkConfig struct {
 	// [initHeadWeights] makes. They are copied.
 	Weights embedder.Weights
 	Loss    LossOptions
-	// Groups is the number of pairs or triplets in a batch, Rows that of images in each: [LossOptions.rows].
+	// MultiView is complete.
+	MultiView MultiViewOptions
+	// Groups is the number of pairs or triplets in a batch, Rows that of full-size images in each: [MultiViewOptions.rows].
 	Groups, Rows int
 	// Threads is the most threads that work at the same time; 0 stands for all. Results do not depend on it.
 	Threads int
@@ -63,6 +65,7 @@ type netOf[T kernel.Float] struct {
 	graph      *graph[T]
 	input      *variable[T] // N blocked images, or what the front makes of them
 	front      *front       // nil where the first layer is trained
+	crops      *cropNet[T]  // nil where there are no small crops
 	embeddings *variable[T] // [N, dim]
 	loss       *variable[T]
 	parameters []*parameter[T] // all, in a fixed order
@@ -80,14 +83,10 @@ func newNetOf[T kernel.Float](c networkConfig) (*netOf[T], error) {
 	if err := c.Loss.validate(); err != nil {
 		return nil, err
 	}
-	if want := c.Loss.rows(); c.Rows != want {
+	if want := c.MultiView.rows(c.Loss); c.Rows != want {
 		return nil, optionError("rows", c.Rows, fmt.Sprintf("%d with this loss", want))
 	}
-	least := 1
-	if c.Rows == 2 {
-		least = 2 // another image, for negatives
-	}
-	if c.Groups < least {
+	if least := smallestBatch(c.Loss); c.Groups < least {
 		return nil, optionError("groups", c.Groups, fmt.Sprintf("at least %d", least))
 	}
 	for _, f := range []struct {
@@ -111,25 +110,24 @@ func newNetOf[T kernel.Float](c networkConfig) (*netOf[T], error) {
 		return nil, err
 	}
 	n := b.net
-	s := newScorer[T](c.Loss, c.Groups, b.lossInput.shape[1], c.Threads)
-	if n.loss, err = addLoss(n.graph, s, b.lossInput, &n.report); err != nil {
+	s := newScorerOf[T](c.Loss, c.MultiView, c.Groups, b.lossInput.shape[1], c.Threads)
+	if c.MultiView.Crops > 0 {
+		n.loss, err = addLossWithCrops(n, c, s, b)
+	} else {
+		n.loss, err = addLoss(n.graph, s, b.lossInput, &n.report)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := n.prepareGradients(); err != nil {
 		return nil, err
 	}
 	var trainable []*parameter[T]
 	for _, p := range n.parameters {
 		if p.trainable {
-			p.gradient = make([]T, p.len())
 			trainable = append(trainable, p)
+			n.model = append(n.model, p)
 		}
-	}
-	if len(trainable) == 0 {
-		return nil, errors.New("build the training graph: all layers are frozen")
-	}
-	if err := n.graph.differentiate(n.loss, trainable); err != nil {
-		return nil, err
-	}
-	for _, p := range trainable {
-		n.model = append(n.model, p)
 	}
 	n.solver = newSolver(solver[T]{
 		options: c.Optimizer, momentum: c.Momentum, weightDecay: c.WeightDecay, nesterov: c.Nesterov, threads: c.Threads,
@@ -154,6 +152,12 @@ type netBuilder[T kernel.Float] struct {
 // buildNet builds the forward part of the graph for batches of the given size. The values of frozen layers and running
 // statistics are parameters too.
 func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuilder[T], error) {
+	return buildNetOn[T](c, batch, fixed, nil)
+}
+
+// buildNetOn is buildNet on the memory of the parameters of owner, where that is not nil: a net of the same layers. The
+// running statistics are then left as they are.
+func buildNetOn[T kernel.Float](c networkConfig, batch int, fixed bool, owner *netOf[T]) (*netBuilder[T], error) {
 	if err := c.Architecture.Validate(); err != nil {
 		return nil, err
 	}
@@ -164,7 +168,7 @@ func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuild
 		return nil, err
 	}
 	g := newGraph[T](c.Threads)
-	g.precision = c.Precision
+	g.precision, g.dense, g.guest = c.Precision, c.MultiView.Crops > 0, owner != nil
 	n := &netOf[T]{config: c, graph: g, batch: batch}
 	n.config.Weights = nil
 	b := &netBuilder[T]{net: n, byName: map[string]*parameter[T]{}, fixed: fixed}
@@ -174,13 +178,14 @@ func buildNet[T kernel.Float](c networkConfig, batch int, fixed bool) (*netBuild
 			return nil, fmt.Errorf("build the training graph: no weights %s of shape %v", p.Name, p.Shape)
 		}
 		trainable := p.Trainable() && !fixed
-		q := &parameter[T]{
-			variable:  g.leaf(p.Name, trainable, p.Shape...),
-			trainable: trainable,
-			decays:    p.Role == embedder.RoleWeight,
-		}
-		for i, v := range t.Data {
-			q.data[i] = T(v)
+		q := &parameter[T]{trainable: trainable, decays: p.Role == embedder.RoleWeight}
+		if owner != nil {
+			q.variable = g.leafOn(owner.parameters[len(n.parameters)].data, p.Name, trainable, p.Shape...)
+		} else {
+			q.variable = g.leaf(p.Name, trainable, p.Shape...)
+			for i, v := range t.Data {
+				q.data[i] = T(v)
+			}
 		}
 		b.byName[p.Name] = q
 		n.parameters = append(n.parameters, q)
@@ -331,15 +336,29 @@ func initHeadWeights(dim int, head []embedder.Layer, rng *rand.Rand) embedder.We
 	return out
 }
 
-// inputLen returns the number of values of a batch of images.
+// inputLen returns the number of values of a batch of images, crops included.
 func (n *netOf[T]) inputLen() int {
+	if n.crops != nil {
+		return n.imagesLen() + n.crops.imagesLen()
+	}
+	return n.imagesLen()
+}
+
+// imagesLen returns the number of values of the images that go through the net's own graph.
+func (n *netOf[T]) imagesLen() int {
 	return n.batch * 3 * n.config.Architecture.InputSize * n.config.Architecture.InputSize
 }
 
-// setInput takes normalised images [N, 3, S, S] to where the graph wants them.
+// setInput takes normalised images [N, 3, S, S], and crops behind them, to where the graph wants them.
 func (n *netOf[T]) setInput(images []T) error {
 	if len(images) != n.inputLen() {
 		return fmt.Errorf("training step: input of %d values: must be %d", len(images), n.inputLen())
+	}
+	if n.crops != nil {
+		if err := n.crops.setInput(images[n.imagesLen():]); err != nil {
+			return err
+		}
+		images = images[:n.imagesLen()]
 	}
 	if n.front != nil {
 		return n.front.run(n.batch, any(images).([]float32), any(n.input.data).([]float32))
@@ -352,13 +371,14 @@ func (n *netOf[T]) setInput(images []T) error {
 }
 
 // step computes loss and gradients of a batch and moves the weights down. input is [Rows*Groups, 3, S, S]: all anchors,
-// then all positives, then, with three rows, all negatives; it is not kept. Where the loss is not finite, the weights
+// then all positives, then, with three rows, all negatives or third views, and so on; then the small crops, [Crops*Groups,
+// 3, C, C], the first one of each group first. It is not kept. Where the loss is not finite, the weights
 // stay as they are and the error wraps [ErrDiverged]; running statistics have taken in the batch by then.
 func (n *netOf[T]) step(input []T, rate float64) (stepResult, error) {
 	if err := n.setInput(input); err != nil {
 		return stepResult{}, err
 	}
-	if err := n.graph.runAll(); err != nil {
+	if err := n.run(); err != nil {
 		return stepResult{}, fmt.Errorf("training step: %w", err)
 	}
 	r := n.result()
@@ -412,4 +432,13 @@ func tensorOf[T kernel.Float](shape []int, data []T) embedder.Tensor {
 }
 
 // close frees what gorgonia holds. The network must not be used any more.
-func (n *netOf[T]) close() error { return n.graph.close() }
+func (n *netOf[T]) close() error {
+	err := n.graph.close()
+	if n.crops != nil {
+		err = errors.Join(err, n.crops.graph.close())
+	}
+	return err
+}
+
+// errAllFrozen is what comes of nothing to train.
+var errAllFrozen = errors.New("build the training graph: all layers are frozen")

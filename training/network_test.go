@@ -374,7 +374,11 @@ func TestOverfit(t *testing.T) {
 				}
 				last = r
 			}
-			if last.Loss > first.Loss-0.3*math.Abs(first.Loss) {
+			least := 0.3
+			if o.Loss == LossEMP { // 16 embeddings have a largest coding rate, and start not far below it
+				least = 0.08
+			}
+			if last.Loss > first.Loss-least*math.Abs(first.Loss) {
 				t.Errorf("%s: %s %s: loss %v at first, %v at last", name, o.Loss, o.Miner, first.Loss, last.Loss)
 			}
 		}

@@ -86,6 +86,9 @@ func (b *batchNorm[T]) setAffine(c int, mean, variance float64) {
 // setStatistics takes the batch's mean and sum of squared deviations of a channel.
 func (b *batchNorm[T]) setStatistics(c int, mean, squares float64) {
 	b.setAffine(c, mean, squares/float64(b.count))
+	if b.graph.guest {
+		return
+	}
 	b.runningMean.data[c] += T(batchNormMomentum * (mean - float64(b.runningMean.data[c])))
 	b.runningVar.data[c] += T(batchNormMomentum * (squares/float64(b.count-1) - float64(b.runningVar.data[c])))
 }

@@ -51,7 +51,7 @@ func (l *linear[T]) differentiate(grad *variable[T]) ([]*variable[T], error) {
 		}
 	}
 	l.grad = grad
-	if l.weight.trainable && l.rows <= linearFactorRows {
+	if l.weight.trainable && l.rows <= linearFactorRows && !l.graph.dense {
 		l.weight.gradient = nil
 		l.weight.factors = &factors[T]{
 			rows: l.rows, out: l.to, in: l.in,

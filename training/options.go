@@ -2,6 +2,7 @@ package training
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"imgsearch/dataset"
@@ -49,6 +50,10 @@ type Options struct {
 	Loss LossOptions
 	// Views says how the images to be pulled together are made.
 	Views ViewOptions
+	// MultiView asks for more views of each image, and for small crops.
+	MultiView MultiViewOptions
+	// Sizes lets the run begin on smaller images.
+	Sizes SizeOptions
 
 	// Epochs, Steps and Minutes are the budget; at most one may be set, and with none the preset's counts. An epoch is
 	// one pass over the training images, a step one update of the weights. Minutes are turned into a number of steps
@@ -153,6 +158,13 @@ func (o Options) complete() (Options, error) {
 	if err := o.Views.validate(); err != nil {
 		return Options{}, err
 	}
+	if err := o.Sizes.validate(o.Architecture); err != nil {
+		return Options{}, err
+	}
+	if o.MultiView, err = o.MultiView.complete(o.Architecture, o.Loss, o.Sizes); err != nil {
+		return Options{}, err
+	}
+	o.Sizes.Stages = slices.Clone(o.Sizes.Stages)
 
 	budgets := 0
 	for _, set := range []bool{o.Epochs != 0, o.Steps != 0, o.Minutes != 0} {
@@ -355,6 +367,8 @@ type recorded struct {
 	Finish       FinishOptions    `json:"finish,omitzero"`
 	Loss         LossOptions      `json:"loss"`
 	Views        ViewOptions      `json:"views"`
+	MultiView    MultiViewOptions `json:"multi_view,omitzero"`
+	Sizes        SizeOptions      `json:"sizes,omitzero"`
 	Epochs       int              `json:"epochs,omitempty"`
 	Steps        int              `json:"steps,omitempty"`
 	Minutes      float64          `json:"minutes,omitempty"`
@@ -379,7 +393,8 @@ type recorded struct {
 func (o Options) record() recorded {
 	return recorded{
 		Preset: o.Preset, Size: o.Size, Dim: o.Dim, Mean: o.Architecture.Mean, Std: o.Architecture.Std,
-		Layers: o.Architecture.Layers, Head: o.Head, Finish: o.Finish, Loss: o.Loss, Views: o.Views,
+		Layers: o.Architecture.Layers, Head: o.Head, Finish: o.Finish, Loss: o.Loss, Views: o.Views, MultiView: o.MultiView,
+		Sizes:  o.Sizes,
 		Epochs: o.Epochs, Steps: o.Steps, Minutes: o.Minutes, Batch: o.Batch, LearningRate: o.LearningRate,
 		Schedule: o.Schedule, WarmUp: o.WarmUp, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
 		Optimizer: o.Optimizer, Average: o.Average, CoolDown: o.CoolDown, Stop: o.Stop,

@@ -17,7 +17,9 @@ import (
 // busy elsewhere. It is used by one goroutine at a time.
 type pipeline struct {
 	filler       filler
-	rows, length int
+	rows, length int // full-size images
+	small        int // more rows, behind them
+	smallLength  int
 	threads      int
 	upcoming     int // the next step to begin
 	end          int
@@ -56,8 +58,13 @@ type pendingBatch struct {
 // startPipeline fills the steps from first to before end: rows rows of length values each. The filler has threads+1
 // workers.
 func startPipeline(f filler, first, end, rows, length, threads int) *pipeline {
+	return startMixedPipeline(f, first, end, rows, length, 0, 0, threads)
+}
+
+// startMixedPipeline is startPipeline with so many more rows of another length behind the others.
+func startMixedPipeline(f filler, first, end, rows, length, small, smallLength, threads int) *pipeline {
 	p := &pipeline{
-		filler: f, rows: rows, length: length, threads: threads, upcoming: first, end: end,
+		filler: f, rows: rows, length: length, small: small, smallLength: smallLength, threads: threads, upcoming: first, end: end,
 		beside: make(chan *pendingBatch, batchesAhead+1),
 	}
 	p.running.Go(func() {
@@ -69,7 +76,7 @@ func startPipeline(f filler, first, end, rows, length, threads int) *pipeline {
 	})
 	for i := range p.batches {
 		b := &p.batches[i]
-		b.buffer, b.full = make([]float32, rows*length), make(chan struct{}, 1)
+		b.buffer, b.full = make([]float32, rows*length+small*smallLength), make(chan struct{}, 1)
 		p.begin(b)
 	}
 	return p
@@ -78,7 +85,15 @@ func startPipeline(f filler, first, end, rows, length, threads int) *pipeline {
 // rowsPerPiece is at least 1.
 func (p *pipeline) rowsPerPiece() int { return max(1, pieceValues/p.length) }
 
-func (p *pipeline) pieces() int { return (p.rows + p.rowsPerPiece() - 1) / p.rowsPerPiece() }
+func (p *pipeline) pieces() int { return (p.rows + p.small + p.rowsPerPiece() - 1) / p.rowsPerPiece() }
+
+// row returns the part of a buffer that a row is.
+func (p *pipeline) row(buffer []float32, row int) []float32 {
+	if row < p.rows {
+		return buffer[row*p.length:][:p.length]
+	}
+	return buffer[p.rows*p.length+(row-p.rows)*p.smallLength:][:p.smallLength]
+}
 
 // begin hands a buffer over to be filled for the upcoming step, if there is one.
 func (p *pipeline) begin(b *pendingBatch) {
@@ -101,8 +116,8 @@ func (p *pipeline) piece(b *pendingBatch, worker int) bool {
 	if i >= p.pieces() {
 		return false
 	}
-	for row := i * p.rowsPerPiece(); row < min(p.rows, (i+1)*p.rowsPerPiece()); row++ {
-		b.fill(worker, row, b.buffer[row*p.length:(row+1)*p.length])
+	for row := i * p.rowsPerPiece(); row < min(p.rows+p.small, (i+1)*p.rowsPerPiece()); row++ {
+		b.fill(worker, row, p.row(b.buffer, row))
 	}
 	if b.left.Add(-1) == 0 {
 		b.full <- struct{}{}
@@ -137,29 +152,47 @@ func (p *pipeline) close() {
 	p.running.Wait()
 }
 
-// batches is the filler of training: all anchors, then all positives, then, with three rows a group, all negatives.
+// batches is the filler of training: all anchors, then all positives, then, with three rows a group, all negatives; where
+// there are more views, all third views and so on, and then the small crops, the first ones of all groups first.
 type batches struct {
 	corpus   *corpus
 	rows     []int32 // the training images' places in the corpus
 	sampler  *sampler
 	views    ViewOptions
 	seed     uint64
-	perGroup int       // rows a group: 2 or 3
+	perGroup int       // full-size rows a group
+	negative bool      // whether the third one is a negative
 	viewers  []*viewer // one for each worker
+	crops    int       // a group
+	croppers []*viewer // one for each worker
 }
 
+// newBatches is for views of the images' own size.
 func newBatches(c *corpus, rows []int32, o Options, batch, perGroup int) *batches {
+	return newBatchesOf(c, rows, o, batch, perGroup, c.size)
+}
+
+// newBatchesOf is for views with the given side.
+func newBatchesOf(c *corpus, rows []int32, o Options, batch, perGroup, side int) *batches {
 	b := &batches{
 		corpus: c, rows: rows, sampler: newSampler(o.Seed, len(rows), batch), views: o.Views, seed: o.Seed, perGroup: perGroup,
+		negative: o.Loss.rows() == 3, crops: o.MultiView.Crops,
 	}
 	for range o.Threads + 1 {
-		b.viewers = append(b.viewers, newViewer(o.Views, c.size, o.Architecture.Mean, o.Architecture.Std))
+		b.viewers = append(b.viewers, newViewerTo(o.Views, c.size, side, o.Architecture.Mean, o.Architecture.Std))
+		if m := o.MultiView; m.Crops > 0 {
+			b.croppers = append(b.croppers, newViewerTo(m.crops(o.Views), c.size, m.cropSide(side), o.Architecture.Mean, o.Architecture.Std))
+		}
 	}
 	return b
 }
 
-// view returns the generator of a view: which is 0 for anchors, 1 for positives, 2 for negatives.
+// view returns the generator of a view: which is 0 for anchors, 1 for positives, 2 for negatives, or any more for more
+// views.
 func (b *batches) view(step, group, which int) rng {
+	if which >= 2 && !b.negative {
+		return newRNG(b.seed, streamMoreViews, uint64(step), uint64(b.perGroup*group+which))
+	}
 	return newRNG(b.seed, streamView, uint64(step), uint64(3*group+which))
 }
 
@@ -171,17 +204,22 @@ func (b *batches) begin(step int) func(worker, row int, dst []float32) {
 		which, group := row/batch, row%batch
 		anchor := anchors[group]
 		image := anchor
-		if which == 2 {
+		if which >= b.perGroup {
+			which -= b.perGroup
+			b.croppers[worker].random(b.corpus.pixels(b.rows[image]), dst, newRNG(b.seed, streamCrop, uint64(step), uint64(b.crops*group+which)))
+			return
+		}
+		if which == 2 && b.negative {
 			image = b.sampler.negative(step, group, anchor)
 		}
 		pix := b.corpus.pixels(b.rows[image])
-		if which != 1 && b.views.AnchorPlain {
+		if b.views.AnchorPlain && (which == 0 || which == 2 && b.negative) {
 			v.plain(pix, dst)
 			return
 		}
 		v.random(pix, dst, b.view(step, group, which))
-		if which == 1 && b.views.Dropout > 0 {
-			dropout(dst, b.views.Dropout, newRNG(b.seed, streamDropout, uint64(step), uint64(group)))
+		if b.views.Dropout > 0 && which > 0 && !(which == 2 && b.negative) {
+			dropout(dst, b.views.Dropout, newRNG(b.seed, streamDropout, uint64(step), uint64(group+(which-1)*batch)))
 		}
 	}
 }

@@ -155,8 +155,8 @@ func (s *speed) add(d time.Duration) { s.seconds.add(d.Seconds(), 0.95) }
 
 func (s *speed) imagesPerSecond(batch int) float64 { return float64(batch) / s.seconds.value() }
 
-func (s *speed) left(steps int) time.Duration {
-	seconds := s.seconds.value() * float64(steps)
+func (s *speed) left(steps float64) time.Duration {
+	seconds := s.seconds.value() * steps
 	if !(seconds < math.MaxInt64/1e9) {
 		return 0
 	}
@@ -193,7 +193,7 @@ func (t *trainer) report(phase Phase) {
 	}
 	if phase != Preparing {
 		p.Elapsed = seconds(t.seconds())
-		p.Left = t.speed.left(t.at.Steps - t.at.Step)
+		p.Left = t.speed.left(t.stepsLeft())
 	}
 	t.OnProgress(p)
 }

@@ -19,6 +19,8 @@ const (
 	streamDropout
 	streamHead
 	streamFinish
+	streamMoreViews
+	streamCrop
 )
 
 // rng is SplitMix64 (Steele, Lea and Flood 2014) started at a hash of its keys.

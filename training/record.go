@@ -29,7 +29,7 @@ type startLine struct {
 	Train    int        `json:"train_images"`
 	HeldBack int        `json:"held_back_images"`
 	Batch    int        `json:"batch"`
-	Rows     int        `json:"rows"` // images that go through the net for each of the batch
+	Rows     int        `json:"rows"` // full-size images that go through the net for each of the batch
 	Peak     float64    `json:"peak_learning_rate"`
 	Steps    int        `json:"steps"`
 	Weights  int64      `json:"parameters"`

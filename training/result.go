@@ -29,8 +29,9 @@ type Result struct {
 	Stopped *Stopped
 	// Elapsed is the time spent in training, that before a resume counted.
 	Elapsed time.Duration
-	// ImagesPerSecond counts anchors over all of Elapsed, measurements, checkpoints and the finish included. For each of them Rows
-	// images, two or three, went through the net: ImagesPerSecond*Rows compares with [StepTimes.ImagesPerSecond].
+	// ImagesPerSecond counts anchors over all of Elapsed, measurements, checkpoints and the finish included. For each of
+	// them Rows images, two or three or [MultiViewOptions.Views], went through the net, small crops apart: ImagesPerSecond*Rows compares
+	// with [StepTimes.ImagesPerSecond].
 	ImagesPerSecond float64
 	Rows            int
 	// Skipped is the number of images that could not be read.

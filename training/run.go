@@ -30,14 +30,18 @@ type trainer struct {
 	train, back []int32
 	held        *heldBackSet // nil where no images are held back
 	batch       int
-	perGroup    int // rows
+	perGroup    int // full-size rows
 	peakRate    float64
 	equal       float64 // the loss of equal embeddings
 	normalised  bool
 	trainedDim  int // values that the net in training leaves before the head
 
-	net    stepper
-	record *record
+	net stepper
+	// What the net is made of, and by, at the run's first size; side is the present one.
+	config  networkConfig
+	makeNet func(networkConfig) (stepper, error)
+	side    int
+	record  *record
 
 	at       checkpoint // where the run is; its state field is filled when it is saved
 	started  time.Time  // when this part of the run's training began
@@ -55,7 +59,7 @@ func run(ctx context.Context, o Options, makeNet func(networkConfig) (stepper, e
 	if err != nil {
 		return nil, err
 	}
-	t := &trainer{Options: o, asked: o.record(), begun: o.now(), record: &record{}}
+	t := &trainer{Options: o, asked: o.record(), begun: o.now(), record: &record{}, makeNet: makeNet}
 	from, err := t.openOut()
 	if err != nil {
 		return nil, err
@@ -68,10 +72,10 @@ func run(ctx context.Context, o Options, makeNet func(networkConfig) (stepper, e
 			return nil, err
 		}
 	}
-	if err := t.prepare(ctx, from, makeNet); err != nil {
+	if err := t.prepare(ctx, from); err != nil {
 		return nil, err
 	}
-	defer func() { _ = t.net.close() }()
+	defer t.closeNet()
 	if err := t.openRecord(from); err != nil {
 		return nil, err
 	}
@@ -80,6 +84,13 @@ func run(ctx context.Context, o Options, makeNet func(networkConfig) (stepper, e
 		return nil, err
 	}
 	return t.finish(ctx)
+}
+
+// closeNet frees the net, where there is one.
+func (t *trainer) closeNet() {
+	if t.net != nil {
+		_ = t.net.close()
+	}
 }
 
 // spending is where the time went since the start or the last resume.

@@ -59,15 +59,15 @@ func (t *trainer) load(ctx context.Context) error {
 		return fmt.Errorf("%w: %d in %s that are not held back, %d are needed", ErrTooFew, len(t.train), t.dataset, fewestImages)
 	}
 	t.batch = min(t.Batch, len(t.train))
-	t.perGroup = t.Loss.rows()
+	t.perGroup = t.MultiView.rows(t.Loss)
 	t.peakRate = t.peak(t.batch)
-	t.equal = equalLoss(t.Loss, t.batch)
+	t.equal = t.MultiView.equalLoss(t.Loss, t.batch)
 	t.normalised = t.Architecture.Normalized()
 	return nil
 }
 
 // prepare makes the net, as the checkpoint has it or with first weights, and settles the number of steps.
-func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(networkConfig) (stepper, error)) error {
+func (t *trainer) prepare(ctx context.Context, from *checkpoint) error {
 	begun := t.now()
 	t.report(Preparing)
 	if t.Architecture.Std == [3]float32{} {
@@ -84,17 +84,21 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint, makeNet func(ne
 	}
 	head := initHeadWeights(t.trainedDim, t.Head, rand.New(rand.NewPCG(t.Seed, uint64(streamHead))))
 	maps.Copy(weights, head)
-	net, err := makeNet(networkConfig{
-		Architecture: t.Architecture, Head: t.Head, Weights: weights, Loss: t.Loss, Groups: t.batch, Rows: t.perGroup,
+	t.side = t.Sizes.first(t.Size)
+	t.config = networkConfig{
+		Architecture: t.Architecture.Clone(), Head: t.Head, Weights: weights, Loss: t.Loss, MultiView: t.MultiView, Groups: t.batch, Rows: t.perGroup,
 		Threads: t.Threads, Precision: t.Precision, Momentum: t.Momentum, WeightDecay: t.WeightDecay, Nesterov: t.Nesterov,
 		Optimizer: t.Optimizer, Average: t.Average,
-	})
+	}
+	t.config.Architecture.InputSize = t.side
+	net, err := t.makeNet(t.config)
+	t.config.Weights = nil
 	if err != nil {
 		return fmt.Errorf("set up the net: %w", err)
 	}
 	t.net = net
 	if err := t.settle(ctx, from); err != nil {
-		_ = net.close()
+		t.closeNet()
 		return err
 	}
 	t.spent.preparing = t.now().Sub(begun)

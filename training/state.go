@@ -106,5 +106,8 @@ func (n *netOf[T]) setState(state embedder.Weights) error {
 	if n.front != nil {
 		n.front.forget()
 	}
+	if n.crops != nil && n.crops.front != nil {
+		n.crops.front.forget()
+	}
 	return nil
 }

@@ -71,6 +71,9 @@ func (v ViewOptions) validate() error {
 	return nil
 }
 
+// widest is the largest ratio of the sides of a crop.
+const widest = 4.0 / 3
+
 // largestCrop is the largest share of the area that a crop keeps.
 func (v ViewOptions) largestCrop() float64 {
 	if v.CropAreaMost == 0 {
@@ -137,7 +140,7 @@ func (v *viewer) crop(r *rng) (x, y, w, h float64) {
 		return 0, 0, size, size
 	}
 	// As torchvision's RandomResizedCrop: up to ten draws, until one fits.
-	low, high := math.Log(3.0/4), math.Log(4.0/3)
+	low, high := math.Log(3.0/4), math.Log(widest)
 	for range 10 {
 		area := r.between(o.CropArea, o.largestCrop()) * size * size
 		ratio := math.Exp(r.between(low, high))
