@@ -159,7 +159,7 @@ func (im *images) measured(ctx context.Context, r row, o options) (measures, err
 	if err != nil {
 		return measures{}, err
 	}
-	steps, gflop, err := budget(options, o)
+	steps, gflop, err := budget(options, r.cost, o)
 	if err != nil {
 		return measures{}, err
 	}
@@ -181,6 +181,9 @@ func (im *images) measured(ctx context.Context, r row, o options) (measures, err
 		return m, err
 	}
 	m.KNNAccuracy, m.Purity1, m.Purity10 = float64(scores.KNNAccuracy), scores.Purity[1], scores.Purity[10]
+	if err := thin(result.Record); err != nil {
+		return m, err
+	}
 	if !o.keep {
 		if err := os.Remove(result.Path); err != nil {
 			return m, err

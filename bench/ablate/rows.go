@@ -9,7 +9,7 @@ import (
 type row struct {
 	name, about string
 	change      func(*training.Options)
-	// cost is what a step costs as a share of what is counted by the layers; 0 is 1.
+	// cost is what a step costs as a share of what is counted by the layers, measured in processor time; 0 is 1.
 	cost float64
 }
 
@@ -35,7 +35,7 @@ func (r row) options(o options) (training.Options, error) {
 
 // budget returns the number of steps of a recipe that the arithmetic of o.steps steps of the reference pays for, and that
 // arithmetic, in units of 10^9 operations.
-func budget(t training.Options, o options) (steps int, gflop float64, err error) {
+func budget(t training.Options, cost float64, o options) (steps int, gflop float64, err error) {
 	ref, err := reference()
 	if err != nil {
 		return 0, 0, err
@@ -47,6 +47,9 @@ func budget(t training.Options, o options) (steps int, gflop float64, err error)
 	each, err := stepFLOPs(t)
 	if err != nil {
 		return 0, 0, err
+	}
+	if cost > 0 {
+		each *= cost
 	}
 	all *= float64(o.steps)
 	return max(1, int(all/each+0.5)), all / 1e9, nil
@@ -105,6 +108,13 @@ func on(name, about string, change func(*training.Options)) row {
 	}}
 }
 
+// onAt is on for a change that makes a step dearer or cheaper than the layers tell.
+func onAt(cost float64, name, about string, change func(*training.Options)) row {
+	r := on(name, about, change)
+	r.cost = cost
+	return r
+}
+
 // onNet returns a row that changes the net of base.
 func onNet(name, about string, n net) row {
 	return on(name, about, func(o *training.Options) { o.Architecture, o.Dim = n.architecture(32, 64), 64 })
@@ -158,6 +168,21 @@ var rows = []row{
 	}),
 	on("optimizer/muon", "Muon, rate .02, momentum .95, decay .02", func(o *training.Options) {
 		o.Optimizer.Optimizer, o.LearningRate, o.Momentum, o.WeightDecay = training.Muon, .02, .95, .02
+	}),
+	onAt(.68, "sizes/16-24-32", "images of 16, 24 and 32 pixels for .4, .3 and .3 of the steps", func(o *training.Options) {
+		o.Sizes.Stages = []training.SizeStage{{Share: .4, Size: 16}, {Share: .3, Size: 24}, {Share: .3, Size: 32}}
+	}),
+	onAt(.855, "sizes/24-32", "images of 24 and 32 pixels for half of the steps each", func(o *training.Options) {
+		o.Sizes.Stages = []training.SizeStage{{Share: .5, Size: 24}, {Share: .5, Size: 32}}
+	}),
+	onAt(1.24, "crops/2", "2 crops of 16 pixels beside the two views", func(o *training.Options) { o.MultiView.Crops = 2 }),
+	onAt(1.66, "crops/4", "4 crops of 16 pixels beside the two views", func(o *training.Options) { o.MultiView.Crops = 4 }),
+	onAt(1.66, "crops/4-large", "4 crops of 16 pixels, of .15 to .5 of the area", func(o *training.Options) {
+		o.MultiView.Crops, o.MultiView.CropAreaLeast, o.MultiView.CropAreaMost = 4, .15, .5
+	}),
+	onAt(2.02, "views/4", "4 views", func(o *training.Options) { o.MultiView.Views = 4 }),
+	onAt(2.08, "loss/emp4", "EMP-SSL, 4 views", func(o *training.Options) {
+		o.MultiView.Views, o.Loss = 4, training.LossOptions{Loss: training.LossEMP}
 	}),
 	onNet("net/24", "widths 24-48-96", net{widths: [3]int{24, 48, 96}}),
 	onNet("net/48", "widths 48-96-192", net{widths: [3]int{48, 96, 192}}),
