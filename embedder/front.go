@@ -34,13 +34,15 @@ func (a Architecture) FrontLayers() int {
 func NewFront(a Architecture, count int, weights Weights, threads int) (*Front, error) {
 	a = a.Clone()
 	a.Layers = a.Layers[:count]
-	c := compiler{weights: weights}
-	ops, out, err := c.compile("layers", a.Layers, a.InputShape())
+	ops, out, err := (&compiler{}).compile("layers", a.Layers, a.InputShape())
 	if err != nil {
 		return nil, err
 	}
 	if out.Flat() || count < 1 {
 		return nil, fmt.Errorf("%w: a front of %d layers leaves no images", ErrArchitecture, count)
+	}
+	if err := (&filler{weights: weights, threads: kernel.Threads(threads)}).fill(ops); err != nil {
+		return nil, err
 	}
 	f := &Front{out: out, net: &net{inputSize: a.InputSize, inputPixels: a.InputSize * a.InputSize, segments: segments(ops)}}
 	for range kernel.Threads(threads) {

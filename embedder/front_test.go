@@ -115,8 +115,7 @@ func TestSegments(t *testing.T) {
 				}
 			}
 		}
-		c := compiler{weights: e.weights}
-		all, _, err := c.compile("layers", a.Layers, a.InputShape())
+		all, _, err := (&compiler{}).compile("layers", a.Layers, a.InputShape())
 		if err != nil || ops != len(all) {
 			t.Errorf("%s: %d ops of %d (%v)", name, ops, len(all), err)
 		}

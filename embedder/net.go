@@ -54,7 +54,9 @@ const (
 // op is one step of inference.
 type op struct {
 	kind          opKind
-	layer         Layer // geometry of opMaxPool
+	path          string   // opConv and opLinear: the layer whose weights it has
+	norms         []string // the batch normalisations that are folded into it, or that opAffine is
+	layer         Layer    // geometry of opMaxPool
 	in, out       Shape
 	inLen, outLen int                // values of an image's activation as it lies in memory
 	conv          kernel.Convolution // opConv
@@ -75,9 +77,11 @@ const (
 )
 
 func newNet(a Architecture, weights Weights) (*net, error) {
-	c := compiler{weights: weights}
-	ops, out, err := c.compile("layers", a.Layers, a.InputShape())
+	ops, out, err := (&compiler{}).compile("layers", a.Layers, a.InputShape())
 	if err != nil {
+		return nil, err
+	}
+	if err := (&filler{weights: weights, threads: 1}).fill(ops); err != nil {
 		return nil, err
 	}
 	return &net{dim: out.C, inputSize: a.InputSize, inputPixels: a.InputSize * a.InputSize, segments: segments(ops)}, nil
@@ -153,10 +157,10 @@ func blocked(channels int) int { return kernel.Blocks(channels) * kernel.BlockCh
 
 // compiler turns layers into ops.
 type compiler struct {
-	weights Weights
+	bfloat16 bool // has convolutions of enough channels multiply bfloat16 values
 }
 
-// compile returns the ops of the layers and the shape that they leave. The architecture and weights are valid.
+// compile returns the ops of the layers, their values missing, and the shape that they leave. The architecture is valid.
 func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape, error) {
 	var ops []op
 	for i := 0; i < len(layers); i++ {
@@ -169,54 +173,28 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 				return nil, Shape{}, fmt.Errorf("%w: %s: %w", ErrArchitecture, path, err)
 			}
 		}
-		o := op{layer: l, in: in, out: out, inLen: memoryLen(in), outLen: memoryLen(out)}
+		o := op{path: path, layer: l, in: in, out: out, inLen: memoryLen(in), outLen: memoryLen(out)}
 		// The kinds below may take in the layers that follow.
-		var scale, shift []float64
-		fold := func(channels int) {
-			scale, shift = slices.Repeat([]float64{1}, channels), make([]float64, channels)
-			if l.Kind == BatchNorm {
-				c.compose(path, scale, shift)
-			}
+		fold := func() {
 			for i+1 < len(layers) && layers[i+1].Kind == BatchNorm {
 				i++
-				c.compose(fmt.Sprintf("%s.%d", prefix, i), scale, shift)
+				o.norms = append(o.norms, fmt.Sprintf("%s.%d", prefix, i))
 			}
 		}
 		switch l.Kind {
-		case Conv, Linear:
+		case Conv:
+			o.kind = opConv
+			o.conv = c.convolution(kernel.ConvShape{
+				In: in.C, Out: l.Out, H: in.H, W: in.W,
+				Kernel: l.Kernel, Stride: l.StrideOrOne(), Pad: l.Pad, Dilation: l.DilationOrOne(),
+			})
+			fold()
+		case Linear:
 			o.kind = opLinear
-			fold(l.Out)
-			o.weight = c.weights[path+".weight"].Data
-			o.bias = c.weights[path+".bias"].Data
-			if !identity(scale, shift) {
-				o.weight, o.bias = foldInto(o.weight, o.bias, scale, shift)
-			}
-			if err := inRange(path, o.weight, o.bias); err != nil {
-				return nil, Shape{}, err
-			}
-			if l.Kind == Conv {
-				o.kind = opConv
-				o.conv = kernel.NewConvolution(kernel.ConvShape{
-					In: in.C, Out: l.Out, H: in.H, W: in.W,
-					Kernel: l.Kernel, Stride: l.StrideOrOne(), Pad: l.Pad, Dilation: l.DilationOrOne(),
-				})
-				packed := make([]float32, o.conv.WeightsLen())
-				o.conv.PackWeights(1, o.weight, packed)
-				o.weight = packed
-				if o.bias != nil {
-					o.bias = fillBlocks(o.bias)
-				}
-			}
+			fold()
 		case BatchNorm:
-			o.kind = opAffine
-			fold(in.C)
-			o.scale, o.shift = narrow(scale), narrow(shift)
-			if err := inRange(path, o.scale, o.shift); err != nil {
-				return nil, Shape{}, err
-			}
-			if !in.Flat() {
-				o.scale, o.shift = fillBlocks(o.scale), fillBlocks(o.shift)
-			}
+			o.kind, o.norms = opAffine, []string{path}
+			fold()
 		case ReLU:
 			o.kind, o.relu = opReLU, true
 		case MaxPool:
@@ -250,6 +228,90 @@ func (c *compiler) compile(prefix string, layers []Layer, in Shape) ([]op, Shape
 	return ops, in, nil
 }
 
+func (c *compiler) convolution(s kernel.ConvShape) kernel.Convolution {
+	if c.bfloat16 && s.In >= kernel.BlockChannels {
+		return kernel.NewConvolutionBF16(s)
+	}
+	return kernel.NewConvolution(s)
+}
+
+// filler gives ops their values. It can do so again and again, with other weights, while nobody runs the ops.
+type filler struct {
+	weights Weights
+	threads int
+	folded  []float32 // the weight of the convolution at hand with its batch normalisation
+}
+
+func (f *filler) fill(ops []op) error {
+	for i := range ops {
+		if err := f.fillOp(&ops[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *filler) fillOp(o *op) error {
+	switch o.kind {
+	case opConv, opLinear, opAffine:
+	case opResidual:
+		if o.last != nil {
+			if err := f.fillOp(o.last); err != nil {
+				return err
+			}
+		}
+		return f.fill(o.body)
+	default:
+		return nil
+	}
+	scale, shift := slices.Repeat([]float64{1}, o.out.C), make([]float64, o.out.C)
+	for _, path := range o.norms {
+		f.compose(path, scale, shift)
+	}
+	if o.kind == opAffine {
+		o.scale, o.shift = narrow(scale), narrow(shift)
+		if err := inRange(o.path, o.scale, o.shift); err != nil {
+			return err
+		}
+		if !o.in.Flat() {
+			o.scale, o.shift = fillBlocks(o.scale), fillBlocks(o.shift)
+		}
+		return nil
+	}
+	weight, bias := f.weights[o.path+".weight"].Data, f.weights[o.path+".bias"].Data
+	if !identity(scale, shift) {
+		var to []float32
+		if o.kind == opConv { // which is packed, so that the next one may overwrite it
+			f.folded = slices.Grow(f.folded[:0], len(weight))
+			to = f.folded[:len(weight)]
+		} else {
+			to = make([]float32, len(weight))
+		}
+		bias = f.foldInto(to, weight, bias, scale, shift)
+		weight = to
+	}
+	if err := inRange(o.path, weight, bias); err != nil {
+		return err
+	}
+	o.weight, o.bias = f.packed(o, weight), bias
+	if o.kind == opConv && bias != nil {
+		o.bias = fillBlocks(bias)
+	}
+	return nil
+}
+
+// packed returns the weight as the op reads it.
+func (f *filler) packed(o *op, weight []float32) []float32 {
+	if o.kind != opConv {
+		return weight
+	}
+	if o.weight == nil {
+		o.weight = make([]float32, o.conv.WeightsLen())
+	}
+	o.conv.PackWeights(f.threads, weight, o.weight)
+	return o.weight
+}
+
 // inRange reports values that folding has made infinite.
 func inRange(path string, values ...[]float32) error {
 	for _, v := range values {
@@ -268,9 +330,9 @@ func fillBlocks(x []float32) []float32 {
 }
 
 // compose applies the batch normalisation of that path after x*scale + shift.
-func (c *compiler) compose(path string, scale, shift []float64) {
-	weight, bias := c.weights[path+".weight"].Data, c.weights[path+".bias"].Data
-	mean, variance := c.weights[path+".running_mean"].Data, c.weights[path+".running_var"].Data
+func (f *filler) compose(path string, scale, shift []float64) {
+	weight, bias := f.weights[path+".weight"].Data, f.weights[path+".bias"].Data
+	mean, variance := f.weights[path+".running_mean"].Data, f.weights[path+".running_var"].Data
 	for i := range scale {
 		s := float64(weight[i]) / math.Sqrt(float64(variance[i])+BatchNormEpsilon)
 		scale[i] *= s
@@ -283,11 +345,12 @@ func identity(scale, shift []float64) bool {
 		!slices.ContainsFunc(shift, func(x float64) bool { return x != 0 })
 }
 
-// foldInto returns the weight, of len(scale) rows, and the bias that give (x W^T + bias)*scale + shift.
-func foldInto(weight, bias []float32, scale, shift []float64) (w, b []float32) {
-	w, b = make([]float32, len(weight)), make([]float32, len(scale))
+// foldInto sets w to the weight, of len(scale) rows, that gives (x W^T + bias)*scale + shift, and returns the bias.
+func (f *filler) foldInto(w, weight, bias []float32, scale, shift []float64) []float32 {
+	b := make([]float32, len(scale))
 	rowLen := len(weight) / len(scale)
-	for o, s := range scale {
+	kernel.Parallel(f.threads, len(scale), func(o int) {
+		s := scale[o]
 		for i, x := range weight[o*rowLen:][:rowLen] {
 			w[o*rowLen+i] = float32(float64(x) * s)
 		}
@@ -296,8 +359,8 @@ func foldInto(weight, bias []float32, scale, shift []float64) (w, b []float32) {
 			x += float64(bias[o]) * s
 		}
 		b[o] = float32(x)
-	}
-	return w, b
+	})
+	return b
 }
 
 func narrow(x []float64) []float32 {

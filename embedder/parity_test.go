@@ -183,8 +183,10 @@ func runLayers(t *testing.T, e *Encoder, count int, input []float32) []float32 {
 	t.Helper()
 	a := e.Architecture()
 	a.Layers = a.Layers[:count]
-	c := compiler{weights: e.weights}
-	ops, out, err := c.compile("layers", a.Layers, a.InputShape())
+	ops, out, err := (&compiler{}).compile("layers", a.Layers, a.InputShape())
+	if err == nil {
+		err = (&filler{weights: e.weights, threads: 1}).fill(ops)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
