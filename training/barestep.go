@@ -2,6 +2,7 @@ package training
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -20,6 +21,8 @@ type BareStepOptions struct {
 	Head []embedder.Layer
 	// Loss scores the embeddings. It decides how many images a group has: three with [MinerRandom], otherwise two.
 	Loss LossOptions
+	// Target is that of [Options].
+	Target TargetOptions
 	// Groups is the number of pairs or triplets in a batch.
 	Groups int
 	// Threads is the number of processors to use; 0 is all.
@@ -55,9 +58,9 @@ func (o Options) BareStepOptions() (BareStepOptions, error) {
 		return BareStepOptions{}, err
 	}
 	return BareStepOptions{
-		Architecture: o.Architecture, Head: o.Head, Loss: o.Loss, Groups: o.Batch, Threads: o.Threads, Precision: o.Precision,
-		Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay, Optimizer: o.Optimizer,
-		Average: o.Average, Seed: o.Seed,
+		Architecture: o.Architecture, Head: o.Head, Loss: o.Loss, Target: o.Target, Groups: o.Batch, Threads: o.Threads,
+		Precision: o.Precision, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
+		Optimizer: o.Optimizer, Average: o.Average, Seed: o.Seed,
 	}, nil
 }
 
@@ -95,10 +98,11 @@ func NewBareStep(o BareStepOptions) (*BareStep, error) {
 	for name, t := range initHeadWeights(a.OutputDim(), o.Head, rng) {
 		weights[name] = t
 	}
+	maps.Copy(weights, o.Target.initWeights(a.OutputDim(), o.Head, rng))
 	net, err := newNetwork(networkConfig{
-		Architecture: a, Head: o.Head, Weights: weights, Loss: o.Loss, Groups: o.Groups, Rows: o.Loss.rows(),
-		Threads: o.Threads, Precision: precision, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
-		Optimizer: o.Optimizer, Average: o.Average,
+		Architecture: a, Head: o.Head, Weights: weights, Loss: o.Loss, Target: o.Target, Groups: o.Groups,
+		Rows: o.Loss.rows(), Threads: o.Threads, Precision: precision, Momentum: o.Momentum, Nesterov: o.Nesterov,
+		WeightDecay: o.WeightDecay, Optimizer: o.Optimizer, Average: o.Average,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("bare step: %w", err)
@@ -110,7 +114,7 @@ func NewBareStep(o BareStepOptions) (*BareStep, error) {
 	for i := range b.input {
 		b.input[i] = float32(rng.NormFloat64())
 	}
-	b.forwards, b.flops = stepFLOPs(a, o.Head)
+	b.forwards, b.flops = net.config.Target.stepFLOPs(a, o.Head)
 	return b, nil
 }
 

@@ -9,7 +9,8 @@
 //     small crops and a size that grows during the run [MultiViewOptions] and [SizeOptions];
 //   - the graph, built by gorgonia from an [embedder.Architecture], makes embeddings of anchors, positives and
 //     negatives;
-//   - the miner picks triplets and the loss scores them: see [LossOptions];
+//   - the miner picks triplets and the loss scores them: see [LossOptions]; or else one view is compared with what an
+//     averaged net, or the net as it is, makes of the other, or with a neighbour of that: see [TargetOptions];
 //   - the solver changes the weights, at a rate that the [Schedule] gives: see [OptimizerOptions];
 //   - where it is asked for, the weights are averaged over the steps ([AverageOptions]), and a run whose loss on
 //     held-back images falls no more is brought to an early end ([StopOptions]);

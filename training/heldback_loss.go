@@ -21,9 +21,12 @@ type heldBackLoss struct {
 
 // of returns the mean loss over batches of the anchors' and the positives' embeddings, [n, dim], as large as the
 // training's, or all images where these are fewer; what is left of the images goes without. Negatives that the
-// loss wants to be given are the anchors of the next groups. It is nil where there are too few images, or where it is
+// loss wants to be given are the anchors of the next groups. It is nil where there is no such loss, or too few images, or where it is
 // no finite number.
 func (l *heldBackLoss) of(anchors, positives []float32, dim int, weights embedder.Weights) (*float64, error) {
+	if l.options == (LossOptions{}) { // there are targets instead
+		return nil, nil
+	}
 	n := len(anchors) / dim
 	rows, groups := l.options.rows(), min(l.batch, n)
 	if rows == 3 {

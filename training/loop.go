@@ -61,6 +61,7 @@ func (t *trainer) loop(ctx context.Context) error {
 		asked := t.now()
 		buffer := p.next()
 		t.spent.waiting += t.now().Sub(asked)
+		t.advance()
 		result, err := t.net.step(buffer, rate)
 		if err != nil {
 			return fmt.Errorf("step %d of %d at learning rate %.3g: %w", step+1, t.at.Steps, rate, err)

@@ -20,12 +20,14 @@ type networkConfig struct {
 	Architecture embedder.Architecture
 	// Head is a projection head: flat layers on the embedding that only the loss sees. May be nil.
 	Head []embedder.Layer
-	// Weights holds the first values: those of the architecture and, where there is a head, those that
-	// [initHeadWeights] makes. They are copied.
+	// Weights holds the first values: those of the architecture and, where there is a head or a predictor, those that
+	// [initHeadWeights] and [TargetOptions.initWeights] make. They are copied.
 	Weights embedder.Weights
 	Loss    LossOptions
 	// MultiView is complete.
 	MultiView MultiViewOptions
+	// Target has views compared with other things than each other. May be zero.
+	Target TargetOptions
 	// Groups is the number of pairs or triplets in a batch, Rows that of full-size images in each: [MultiViewOptions.rows].
 	Groups, Rows int
 	// Threads is the most threads that work at the same time; 0 stands for all. Results do not depend on it.
@@ -68,21 +70,24 @@ type netOf[T kernel.Float] struct {
 	crops      *cropNet[T]  // nil where there are no small crops
 	embeddings *variable[T] // [N, dim]
 	loss       *variable[T]
+	targets    *targets[T]     // nil without a target
 	parameters []*parameter[T] // all, in a fixed order
 	model      []gorgonia.ValueGrad
 	solver     *solver[T]
 	averager   *averager[T] // nil where weights are not averaged
 	report     scores
-	batch      int
+	batch      int // images that go through the graph
 }
 
 // newNetwork builds the training graph.
 func newNetwork(c networkConfig) (*network, error) { return newNetOf[float32](c) }
 
 func newNetOf[T kernel.Float](c networkConfig) (*netOf[T], error) {
-	if err := c.Loss.validate(); err != nil {
+	target, err := c.Target.complete(c.Loss)
+	if err != nil {
 		return nil, err
 	}
+	c.Target = target
 	if want := c.MultiView.rows(c.Loss); c.Rows != want {
 		return nil, optionError("rows", c.Rows, fmt.Sprintf("%d with this loss", want))
 	}
@@ -98,23 +103,25 @@ func newNetOf[T kernel.Float](c networkConfig) (*netOf[T], error) {
 			return nil, optionError(f.name, f.value, fmt.Sprintf("0 to %v", f.max))
 		}
 	}
-	var err error
 	if c.Optimizer, err = c.Optimizer.complete(); err != nil {
 		return nil, err
 	}
 	if err := c.Average.validate(); err != nil {
 		return nil, err
 	}
-	b, err := buildNet[T](c, c.Rows*c.Groups, false)
+	batch := c.Rows * c.Groups
+	if c.Target.on() {
+		batch = c.Target.queries(c.Groups)
+	}
+	b, err := buildNet[T](c, batch, false)
 	if err != nil {
 		return nil, err
 	}
 	n := b.net
-	s := newScorerOf[T](c.Loss, c.MultiView, c.Groups, b.lossInput.shape[1], c.Threads)
-	if c.MultiView.Crops > 0 {
-		n.loss, err = addLossWithCrops(n, c, s, b)
+	if c.Target.on() {
+		err = b.addTargets(c)
 	} else {
-		n.loss, err = addLoss(n.graph, s, b.lossInput, &n.report)
+		err = b.addLoss(c)
 	}
 	if err != nil {
 		return nil, err
@@ -143,10 +150,24 @@ type netBuilder[T kernel.Float] struct {
 	net       *netOf[T]
 	byName    map[string]*parameter[T]
 	lossInput *variable[T]
+	// headOutput is what the predictor gets; lossInput where there is none.
+	headOutput *variable[T]
 	// fixed makes batch normalisation use its running statistics everywhere, as inference does.
 	fixed bool
 	// channels is the number of channels of the images between the layers at hand.
 	channels int
+}
+
+// addLoss adds the loss of views that are compared with each other.
+func (b *netBuilder[T]) addLoss(c networkConfig) (err error) {
+	n := b.net
+	s := newScorerOf[T](c.Loss, c.MultiView, c.Groups, b.lossInput.shape[1], c.Threads)
+	if c.MultiView.Crops > 0 {
+		n.loss, err = addLossWithCrops(n, c, s, b)
+	} else {
+		n.loss, err = addLoss(n.graph, s, b.lossInput, &n.report)
+	}
+	return err
 }
 
 // buildNet builds the forward part of the graph for batches of the given size. The values of frozen layers and running
@@ -167,18 +188,26 @@ func buildNetOn[T kernel.Float](c networkConfig, batch int, fixed bool, owner *n
 	if err != nil {
 		return nil, err
 	}
+	dim := flatDim(c.Architecture.OutputDim(), head)
+	predictor, predictorParameters, err := flatLayersOf("predictor", dim, c.Target.Predictor)
+	if err != nil {
+		return nil, err
+	}
+	if to := flatDim(dim, predictor); to != dim {
+		return nil, optionError("predictor", fmt.Sprintf("of %d values", to), fmt.Sprintf("one that leaves %d, as many as enter", dim))
+	}
 	g := newGraph[T](c.Threads)
 	g.precision, g.dense, g.guest = c.Precision, c.MultiView.Crops > 0, owner != nil
 	n := &netOf[T]{config: c, graph: g, batch: batch}
 	n.config.Weights = nil
 	b := &netBuilder[T]{net: n, byName: map[string]*parameter[T]{}, fixed: fixed}
-	for _, p := range append(slices.Clip(parameters), headParameters...) {
+	for _, p := range slices.Concat(parameters, headParameters, predictorParameters) {
 		t, ok := c.Weights[p.Name]
 		if !ok || !slices.Equal(t.Shape, p.Shape) || len(t.Data) != p.Len() {
 			return nil, fmt.Errorf("build the training graph: no weights %s of shape %v", p.Name, p.Shape)
 		}
 		trainable := p.Trainable() && !fixed
-		q := &parameter[T]{trainable: trainable, decays: p.Role == embedder.RoleWeight}
+		q := &parameter[T]{trainable: trainable, changes: !p.Layer.Frozen, decays: p.Role == embedder.RoleWeight}
 		if owner != nil {
 			q.variable = g.leafOn(owner.parameters[len(n.parameters)].data, p.Name, trainable, p.Shape...)
 		} else {
@@ -198,8 +227,30 @@ func buildNetOn[T kernel.Float](c networkConfig, batch int, fixed bool, owner *n
 		return nil, err
 	}
 	n.embeddings.root().keep = true
-	b.lossInput, err = b.layers("head", head, 0, n.embeddings, nil)
+	if b.headOutput, err = b.layers("head", head, 0, n.embeddings, nil); err != nil {
+		return nil, err
+	}
+	b.lossInput, err = b.layers("predictor", predictor, 0, b.headOutput, nil)
 	return b, err
+}
+
+// addTargets adds the loss of queries against their targets.
+func (b *netBuilder[T]) addTargets(c networkConfig) (err error) {
+	n := b.net
+	size := c.Architecture.InputShape().Len()
+	t := &targets[T]{images: c.Rows * c.Groups, imageLen: size}
+	t.scorer = newTargetScorer[T](c.Target, c.Groups, b.lossInput.shape[1], c.Threads)
+	trained := b.headOutput
+	if c.Target.Target == TargetMomentum {
+		trained = nil
+		t.keys = make([]T, len(t.scorer.keys))
+		if t.momentum, err = newMomentumEncoder(c, n, t.scorer.queries); err != nil {
+			return err
+		}
+	}
+	n.targets = t
+	n.loss, err = addTargetLoss(n.graph, t.scorer, b.lossInput, trained, &n.report)
+	return err
 }
 
 // layers adds layers to the graph, from the given one on, and returns what they make of x. A ReLU is fused into the layer
@@ -279,8 +330,8 @@ func endsInBatchNorm(layers []embedder.Layer) bool {
 	return len(layers) > 0 && layers[len(layers)-1].Kind == embedder.BatchNorm
 }
 
-// headArchitecture returns an architecture whose layers from the third one on are those of a projection head on
-// embeddings of dim values: so a head is checked, and gets its first weights, as an architecture does.
+// headArchitecture returns an architecture whose layers from the third one on are those of a projection head, or a
+// predictor, on rows of dim values: so they are checked, and get their first weights, as an architecture does.
 func headArchitecture(dim int, head []embedder.Layer) embedder.Architecture {
 	return embedder.Architecture{
 		InputSize: 1,
@@ -292,29 +343,42 @@ func headArchitecture(dim int, head []embedder.Layer) embedder.Architecture {
 	}.Clone()
 }
 
-// headName renames a parameter of headArchitecture to what it is called here: "head.0.weight" for "layers.2.weight".
-// Parameters that are not the head's give "".
-func headName(name string) string {
+// flatDim returns the number of values that flat layers leave of dim values; 0 where they are not valid.
+func flatDim(dim int, layers []embedder.Layer) int {
+	if len(layers) == 0 {
+		return dim
+	}
+	return headArchitecture(dim, layers).OutputDim()
+}
+
+// flatName renames a parameter of headArchitecture to what it is called here: "head.0.weight" for "layers.2.weight" and
+// the prefix "head". Parameters that are not the head's give "".
+func flatName(prefix, name string) string {
 	number, rest, _ := strings.Cut(strings.TrimPrefix(name, "layers."), ".")
 	index, err := strconv.Atoi(number)
 	if err != nil || index < 2 {
 		return ""
 	}
-	return fmt.Sprintf("head.%d.%s", index-2, rest)
+	return fmt.Sprintf("%s.%d.%s", prefix, index-2, rest)
 }
 
 // headOf checks a projection head and returns its layers and its parameters.
 func headOf(dim int, head []embedder.Layer) ([]embedder.Layer, []embedder.Parameter, error) {
-	if len(head) == 0 {
+	return flatLayersOf("head", dim, head)
+}
+
+// flatLayersOf checks flat layers and returns them and their parameters, whose names begin with the prefix.
+func flatLayersOf(prefix string, dim int, layers []embedder.Layer) ([]embedder.Layer, []embedder.Parameter, error) {
+	if len(layers) == 0 {
 		return nil, nil, nil
 	}
-	a := headArchitecture(dim, head)
+	a := headArchitecture(dim, layers)
 	if err := a.Validate(); err != nil {
-		return nil, nil, fmt.Errorf("projection head (its layers counted from 2): %w", err)
+		return nil, nil, fmt.Errorf("%s (its layers counted from 2): %w", prefix, err)
 	}
 	var parameters []embedder.Parameter
 	for _, p := range a.Parameters() {
-		if p.Name = headName(p.Name); p.Name != "" {
+		if p.Name = flatName(prefix, p.Name); p.Name != "" {
 			parameters = append(parameters, p)
 		}
 	}
@@ -324,12 +388,17 @@ func headOf(dim int, head []embedder.Layer) ([]embedder.Layer, []embedder.Parame
 // initHeadWeights draws the first weights of a projection head on embeddings of dim values, to be put beside those of
 // the architecture in networkConfig.Weights: "head.0.weight" and so on.
 func initHeadWeights(dim int, head []embedder.Layer, rng *rand.Rand) embedder.Weights {
+	return initFlatWeights("head", dim, head, rng)
+}
+
+// initFlatWeights draws the first weights of flat layers on dim values.
+func initFlatWeights(prefix string, dim int, layers []embedder.Layer, rng *rand.Rand) embedder.Weights {
 	out := embedder.Weights{}
-	if len(head) == 0 {
+	if len(layers) == 0 {
 		return out
 	}
-	for name, t := range embedder.InitWeights(headArchitecture(dim, head), rng) {
-		if name = headName(name); name != "" {
+	for name, t := range embedder.InitWeights(headArchitecture(dim, layers), rng) {
+		if name = flatName(prefix, name); name != "" {
 			out[name] = t
 		}
 	}
@@ -338,8 +407,11 @@ func initHeadWeights(dim int, head []embedder.Layer, rng *rand.Rand) embedder.We
 
 // inputLen returns the number of values of a batch of images, crops included.
 func (n *netOf[T]) inputLen() int {
-	if n.crops != nil {
+	switch {
+	case n.crops != nil:
 		return n.imagesLen() + n.crops.imagesLen()
+	case n.targets != nil:
+		return n.imagesLen() / n.batch * n.targets.images
 	}
 	return n.imagesLen()
 }
@@ -349,7 +421,8 @@ func (n *netOf[T]) imagesLen() int {
 	return n.batch * 3 * n.config.Architecture.InputSize * n.config.Architecture.InputSize
 }
 
-// setInput takes normalised images [N, 3, S, S], and crops behind them, to where the graph wants them.
+// setInput takes normalised images [N, 3, S, S], and crops behind them, to where the graph wants them, and makes targets
+// of those that are none of its own.
 func (n *netOf[T]) setInput(images []T) error {
 	if len(images) != n.inputLen() {
 		return fmt.Errorf("training step: input of %d values: must be %d", len(images), n.inputLen())
@@ -359,6 +432,12 @@ func (n *netOf[T]) setInput(images []T) error {
 			return err
 		}
 		images = images[:n.imagesLen()]
+	}
+	if n.targets != nil {
+		var err error
+		if images, err = n.targets.setKeys(images); err != nil {
+			return err
+		}
 	}
 	if n.front != nil {
 		return n.front.run(n.batch, any(images).([]float32), any(n.input.data).([]float32))
@@ -391,6 +470,9 @@ func (n *netOf[T]) step(input []T, rate float64) (stepResult, error) {
 	}
 	if n.averager != nil {
 		n.averager.step()
+	}
+	if n.targets != nil {
+		return r, n.targets.finish()
 	}
 	return r, nil
 }
@@ -436,6 +518,9 @@ func (n *netOf[T]) close() error {
 	err := n.graph.close()
 	if n.crops != nil {
 		err = errors.Join(err, n.crops.graph.close())
+	}
+	if n.targets != nil {
+		err = errors.Join(err, n.targets.close())
 	}
 	return err
 }

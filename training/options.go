@@ -48,6 +48,8 @@ type Options struct {
 
 	// Loss is what the training minimises.
 	Loss LossOptions
+	// Target has views compared with what another net makes of them, or with neighbours; Loss is empty then. Default none.
+	Target TargetOptions
 	// Views says how the images to be pulled together are made.
 	Views ViewOptions
 	// MultiView asks for more views of each image, and for small crops.
@@ -366,6 +368,7 @@ type recorded struct {
 	Head         []embedder.Layer `json:"head,omitempty"`
 	Finish       FinishOptions    `json:"finish,omitzero"`
 	Loss         LossOptions      `json:"loss"`
+	Target       TargetOptions    `json:"target,omitzero"`
 	Views        ViewOptions      `json:"views"`
 	MultiView    MultiViewOptions `json:"multi_view,omitzero"`
 	Sizes        SizeOptions      `json:"sizes,omitzero"`
@@ -393,8 +396,8 @@ type recorded struct {
 func (o Options) record() recorded {
 	return recorded{
 		Preset: o.Preset, Size: o.Size, Dim: o.Dim, Mean: o.Architecture.Mean, Std: o.Architecture.Std,
-		Layers: o.Architecture.Layers, Head: o.Head, Finish: o.Finish, Loss: o.Loss, Views: o.Views, MultiView: o.MultiView,
-		Sizes:  o.Sizes,
+		Layers: o.Architecture.Layers, Head: o.Head, Finish: o.Finish, Loss: o.Loss, Target: o.Target, Views: o.Views,
+		MultiView: o.MultiView, Sizes: o.Sizes,
 		Epochs: o.Epochs, Steps: o.Steps, Minutes: o.Minutes, Batch: o.Batch, LearningRate: o.LearningRate,
 		Schedule: o.Schedule, WarmUp: o.WarmUp, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay,
 		Optimizer: o.Optimizer, Average: o.Average, CoolDown: o.CoolDown, Stop: o.Stop,

@@ -2,11 +2,21 @@ package training
 
 import "imgsearch/embedder"
 
-// withLoss checks the loss and fills in what it leaves to the default: weights, and the projection head of one that cannot
-// have outputs of length 1.
+// withLoss checks the loss, or what is in its place, and fills in what it leaves to the default: weights, and the
+// projection head of one that cannot have outputs of length 1.
 func (o Options) withLoss() (Options, error) {
-	if err := o.Loss.validate(); err != nil {
+	var err error
+	if o.Target, err = o.Target.complete(o.Loss); err != nil {
 		return Options{}, err
+	}
+	if o.Target.on() {
+		switch {
+		case o.MultiView.many():
+			return Options{}, optionError("multi view", "more than two views", "two views and no crops where there is a target")
+		case o.Stop.Patience > 0:
+			return Options{}, optionError("stop: patience", o.Stop.Patience, "0 where there is a target: its loss is not measured on held-back images")
+		}
+		return o, nil
 	}
 	o.Loss = o.Loss.complete()
 	layers := o.Architecture.Layers

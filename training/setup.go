@@ -62,6 +62,9 @@ func (t *trainer) load(ctx context.Context) error {
 	t.perGroup = t.MultiView.rows(t.Loss)
 	t.peakRate = t.peak(t.batch)
 	t.equal = t.MultiView.equalLoss(t.Loss, t.batch)
+	if t.Target.on() {
+		t.equal = t.Target.equalLoss(t.batch)
+	}
 	t.normalised = t.Architecture.Normalized()
 	return nil
 }
@@ -84,9 +87,11 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint) error {
 	}
 	head := initHeadWeights(t.trainedDim, t.Head, rand.New(rand.NewPCG(t.Seed, uint64(streamHead))))
 	maps.Copy(weights, head)
+	maps.Copy(weights, t.Target.initWeights(t.trainedDim, t.Head, rand.New(rand.NewPCG(t.Seed, uint64(streamPredictor)))))
 	t.side = t.Sizes.first(t.Size)
 	t.config = networkConfig{
-		Architecture: t.Architecture.Clone(), Head: t.Head, Weights: weights, Loss: t.Loss, MultiView: t.MultiView, Groups: t.batch, Rows: t.perGroup,
+		Architecture: t.Architecture.Clone(), Head: t.Head, Weights: weights, Loss: t.Loss, Target: t.Target,
+		MultiView: t.MultiView, Groups: t.batch, Rows: t.perGroup,
 		Threads: t.Threads, Precision: t.Precision, Momentum: t.Momentum, WeightDecay: t.WeightDecay, Nesterov: t.Nesterov,
 		Optimizer: t.Optimizer, Average: t.Average,
 	}

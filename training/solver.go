@@ -14,6 +14,8 @@ import (
 type parameter[T kernel.Float] struct {
 	*variable[T]
 	trainable bool
+	// changes tells whether it is trainable or a running statistic that follows the batches'.
+	changes bool
 	// decays tells whether weight decay applies: to weights, not to biases or to what batch normalisation holds.
 	decays bool
 	// gradient has the parameter's layout; nil where factors holds the gradient.

@@ -28,7 +28,7 @@ func (n *netOf[T]) headWeights() embedder.Weights { return n.averagedWeights(tru
 func (n *netOf[T]) averagedWeights(head bool) embedder.Weights {
 	out := embedder.Weights{}
 	for i, p := range n.parameters {
-		if strings.HasPrefix(p.name, "head.") == head {
+		if strings.HasPrefix(p.name, "head.") == head && !p.predictor() {
 			out[p.name] = tensorOf(p.shape, n.averaged(i))
 		}
 	}
@@ -72,6 +72,9 @@ func (n *netOf[T]) stateTensors() []stateTensor[T] {
 	if n.averager != nil {
 		out = append(out, stateTensor[T]{averageCount, []int{1}, n.averager.count})
 	}
+	if n.targets != nil {
+		out = append(out, n.targets.tensors()...)
+	}
 	return out
 }
 
@@ -95,6 +98,11 @@ func (n *netOf[T]) setState(state embedder.Weights) error {
 			return fmt.Errorf("restore the training state: no %s of shape %v", to.name, to.shape)
 		}
 	}
+	if n.targets != nil {
+		if err := n.targets.check(state); err != nil {
+			return err
+		}
+	}
 	if len(all) != len(state) {
 		return fmt.Errorf("restore the training state: %d tensors: must be %d", len(state), len(all))
 	}
@@ -108,6 +116,9 @@ func (n *netOf[T]) setState(state embedder.Weights) error {
 	}
 	if n.crops != nil && n.crops.front != nil {
 		n.crops.front.forget()
+	}
+	if n.targets != nil {
+		return n.targets.restored()
 	}
 	return nil
 }
