@@ -542,3 +542,47 @@ func TestTargetPrecision(t *testing.T) {
 		t.Errorf("weights differ between 1, 2 and 5 threads: %v", fingerprints)
 	}
 }
+
+// BenchmarkTargetStep is a step of the preset default with one kind of targets after the other, "none" being the preset.
+func BenchmarkTargetStep(b *testing.B) {
+	preset := recipeByName("default")
+	net := preset.net(32, 64)
+	net.Std = [3]float32{1, 1, 1}
+	predictor := []embedder.Layer{
+		{Kind: embedder.Linear, Out: 256}, {Kind: embedder.BatchNorm}, {Kind: embedder.ReLU}, {Kind: embedder.Linear, Out: 64, Bias: true},
+	}
+	targets := map[string]TargetOptions{
+		"none":           {},
+		"moco":           {Target: TargetMomentum, Loss: TargetInfoNCE, Queue: 4096},
+		"moco-symmetric": {Target: TargetMomentum, Loss: TargetInfoNCE, Queue: 4096, Symmetric: true},
+		"nnclr":          {Target: TargetMomentum, Loss: TargetInfoNCE, Queue: 4096, Neighbour: true},
+		"byol":           {Target: TargetMomentum, Loss: TargetCosine, Predictor: predictor},
+		"simsiam":        {Target: TargetStopGradient, Loss: TargetCosine, Predictor: predictor},
+	}
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		for _, precision := range Precisions() {
+			b.Run(fmt.Sprintf("%s/%s", name, precision), func(b *testing.B) {
+				if _, err := precision.complete(); err != nil {
+					b.Skip(err)
+				}
+				o := BareStepOptions{
+					Architecture: net, Target: targets[name], Groups: 256, Precision: precision, Momentum: 0.9, Nesterov: true,
+				}
+				if !o.Target.on() {
+					o.Loss = preset.options.Loss
+				}
+				s, err := NewBareStep(o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer s.Close()
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := s.Run(1, 0); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
