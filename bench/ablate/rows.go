@@ -94,6 +94,11 @@ func smoothTriplet(t float64) training.LossOptions {
 	return training.LossOptions{Loss: training.LossSmoothTriplet, Temperature: t}
 }
 
+// predictor is one of two layers.
+func predictor(hidden, out int) []embedder.Layer {
+	return []embedder.Layer{linear(hidden), norm, relu, linear(out)}
+}
+
 // base is what the rows below differ from in one thing: the loss sees a linear map of the features to 64 values, the encoder
 // ends in their principal components.
 func base(o *training.Options) {
@@ -183,6 +188,27 @@ var rows = []row{
 	onAt(2.02, "views/4", "4 views", func(o *training.Options) { o.MultiView.Views = 4 }),
 	onAt(2.08, "loss/emp4", "EMP-SSL, 4 views", func(o *training.Options) {
 		o.MultiView.Views, o.Loss = 4, training.LossOptions{Loss: training.LossEMP}
+	}),
+	on("target/moco", "momentum encoder, queue of 4,096", func(o *training.Options) {
+		o.Loss, o.Target = training.LossOptions{}, training.TargetOptions{
+			Target: training.TargetMomentum, Loss: training.TargetInfoNCE, Queue: 4096,
+		}
+	}),
+	on("target/nnclr", "neighbours of a momentum encoder's keys, queue of 4,096", func(o *training.Options) {
+		o.Loss, o.Target = training.LossOptions{}, training.TargetOptions{
+			Target: training.TargetMomentum, Loss: training.TargetInfoNCE, Queue: 4096, Neighbour: true,
+			Predictor: predictor(256, 64),
+		}
+	}),
+	on("target/byol", "BYOL, head and predictor of 256", func(o *training.Options) {
+		o.Loss, o.Head, o.Target = training.LossOptions{}, head(256, 64)[:4], training.TargetOptions{
+			Target: training.TargetMomentum, Loss: training.TargetCosine, DecayToOne: true, Predictor: predictor(256, 64),
+		}
+	}),
+	on("target/simsiam", "SimSiam, head and predictor of 256", func(o *training.Options) {
+		o.Loss, o.Head, o.Target = training.LossOptions{}, head(256, 64)[:4], training.TargetOptions{
+			Target: training.TargetStopGradient, Loss: training.TargetCosine, Predictor: predictor(256, 64),
+		}
 	}),
 	onNet("net/24", "widths 24-48-96", net{widths: [3]int{24, 48, 96}}),
 	onNet("net/48", "widths 48-96-192", net{widths: [3]int{48, 96, 192}}),
