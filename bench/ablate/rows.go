@@ -99,10 +99,15 @@ func predictor(hidden, out int) []embedder.Layer {
 	return []embedder.Layer{linear(hidden), norm, relu, linear(out)}
 }
 
-// base is what the rows below differ from in one thing: the loss sees a linear map of the features to 64 values, the encoder
-// ends in their principal components.
-func base(o *training.Options) {
+// featured has the loss see a linear map of the features to 64 values, and the encoder end in their principal components.
+func featured(o *training.Options) {
 	o.Finish, o.Head = training.FinishOptions{PCA: true, Whitening: .75}, []embedder.Layer{linear(64), unit}
+}
+
+// base is what the rows below differ from in one thing.
+func base(o *training.Options) {
+	featured(o)
+	o.Optimizer.Optimizer, o.LearningRate, o.Momentum, o.WeightDecay = training.Muon, .02, .95, .02
 }
 
 // on returns a row that changes one thing of base.
@@ -130,7 +135,8 @@ var rows = []row{
 	{name: "finish/whitened", about: "the trained last layer half-whitened", change: func(o *training.Options) {
 		o.Finish = training.FinishOptions{PCA: true, Whitening: .5, KeepLinear: true}
 	}},
-	on("base", "principal components of the features, whitened by .75", func(o *training.Options) {}),
+	{name: "optimizer/sgd", about: "principal components of the features, whitened by .75", change: featured},
+	on("base", "the same, Muon in place of SGD: rate .02, momentum .95, decay .02", func(o *training.Options) {}),
 	on("finish/mirror", "the mean with the mirror image", func(o *training.Options) { o.Finish.Mirror = true }),
 	on("finish/.5", "half-whitened", func(o *training.Options) { o.Finish.Whitening = .5 }),
 	on("loss/nt.2", "NT-Xent 0.2", func(o *training.Options) { o.Loss = ntXent(.2) }),
@@ -138,16 +144,16 @@ var rows = []row{
 	on("loss/nt.5", "NT-Xent 0.5", func(o *training.Options) { o.Loss = ntXent(.5) }),
 	on("loss/smooth.2", "smooth triplet 0.2", func(o *training.Options) { o.Loss = smoothTriplet(.2) }),
 	on("loss/smooth.05", "smooth triplet 0.05", func(o *training.Options) { o.Loss = smoothTriplet(.05) }),
-	on("batch/128", "128 anchors a step", func(o *training.Options) { o.Batch = 128 }),
-	on("batch/512", "512 anchors a step", func(o *training.Options) { o.Batch = 512 }),
-	on("batch/1024", "1,024 anchors a step", func(o *training.Options) { o.Batch = 1024 }),
+	on("batch/128", "128 anchors a step, rate .014", func(o *training.Options) { o.Batch, o.LearningRate = 128, .014 }),
+	on("batch/512", "512 anchors a step, rate .028", func(o *training.Options) { o.Batch, o.LearningRate = 512, .028 }),
+	on("batch/1024", "1,024 anchors a step, rate .04", func(o *training.Options) { o.Batch, o.LearningRate = 1024, .04 }),
 	on("views/area.08", "crops from 0.08 of the area on", func(o *training.Options) { o.Views.CropArea = .08 }),
 	on("views/area.15", "crops from 0.15 of the area on", func(o *training.Options) { o.Views.CropArea = .15 }),
 	on("views/reflect", "crops beyond the border, reflected", func(o *training.Options) { o.Views.CropReflect = true }),
 	on("views/color.8", "colours changed with probability 0.8", func(o *training.Options) { o.Views.ColorProbability = .8 }),
-	on("rate/.06", "half the learning rate", func(o *training.Options) { o.LearningRate = .06 }),
-	on("rate/.25", "twice the learning rate", func(o *training.Options) { o.LearningRate = .25 }),
-	on("decay/1e-4", "weight decay 1e-4", func(o *training.Options) { o.WeightDecay = 1e-4 }),
+	on("rate/.01", "half the learning rate", func(o *training.Options) { o.LearningRate = .01 }),
+	on("rate/.05", "learning rate .05", func(o *training.Options) { o.LearningRate = .05 }),
+	on("decay/.1", "weight decay .1", func(o *training.Options) { o.WeightDecay = .1 }),
 	on("loss/decoupled.1", "decoupled NT-Xent 0.1", func(o *training.Options) {
 		o.Loss = training.LossOptions{Loss: training.LossDecoupledNTXent, Temperature: .1}
 	}),
@@ -165,15 +171,18 @@ var rows = []row{
 	on("head/linear128", "a linear head to 128", func(o *training.Options) { o.Head = []embedder.Layer{linear(128), unit} }),
 	on("head/none", "no head", func(o *training.Options) { o.Head = []embedder.Layer{unit} }),
 	on("average/.999", "averaged weights", func(o *training.Options) { o.Average.Decay = .999 }),
-	on("optimizer/adamw", "AdamW, rate .002, decay .05", func(o *training.Options) {
+	{name: "optimizer/adamw", about: "AdamW in place of SGD, rate .002, decay .05", change: func(o *training.Options) {
+		featured(o)
 		o.Optimizer.Optimizer, o.LearningRate, o.Nesterov, o.WeightDecay = training.AdamW, .002, false, .05
-	}),
-	on("optimizer/lars", "LARS, rate .3, decay 1e-4", func(o *training.Options) {
+	}},
+	{name: "optimizer/lars", about: "LARS in place of SGD, rate .3, decay 1e-4", change: func(o *training.Options) {
+		featured(o)
 		o.Optimizer.Optimizer, o.LearningRate, o.Nesterov, o.WeightDecay = training.LARS, .3, false, 1e-4
-	}),
-	on("optimizer/muon", "Muon, rate .02, momentum .95, decay .02", func(o *training.Options) {
-		o.Optimizer.Optimizer, o.LearningRate, o.Momentum, o.WeightDecay = training.Muon, .02, .95, .02
-	}),
+	}},
+	{name: "optimizer/sgd.25", about: "SGD at twice the rate", change: func(o *training.Options) {
+		featured(o)
+		o.LearningRate = .25
+	}},
 	onAt(.68, "sizes/16-24-32", "images of 16, 24 and 32 pixels for .4, .3 and .3 of the steps", func(o *training.Options) {
 		o.Sizes.Stages = []training.SizeStage{{Share: .4, Size: 16}, {Share: .3, Size: 24}, {Share: .3, Size: 32}}
 	}),
