@@ -5,6 +5,7 @@
 //	go run ./bench/ablate --data cifar10 --out DIR                 # all rows
 //	go run ./bench/ablate --data cifar10 --out DIR --rows loss/    # those whose names begin so
 //	go run ./bench/ablate --list
+//	go run ./bench/ablate --out DIR --table                        # what was measured, in Markdown
 //
 // Of the training images of the data set, 5,000 drawn by a fixed shuffle are never trained on: they are the queries; the others
 // are trained on and are the gallery. The test images are not touched. The arithmetic is counted in floating-point operations

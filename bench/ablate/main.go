@@ -27,6 +27,7 @@ type options struct {
 	threads   int
 	precision string
 	list      bool
+	table     bool
 	keep      bool
 }
 
@@ -52,6 +53,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 	flags.IntVar(&o.threads, "threads", 0, "use `N` threads; the results do not depend on it (default all cores)")
 	flags.StringVar(&o.precision, "precision", "", "precision `P` of the convolutions, as that of imgsearch train")
 	flags.BoolVar(&o.list, "list", false, "list the rows and stop")
+	flags.BoolVar(&o.table, "table", false, "print what DIR holds as a table in Markdown and stop")
 	flags.BoolVar(&o.keep, "keep", false, "keep the encoder files")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -75,6 +77,9 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 	}
 	if o.out == "" {
 		return errors.New("--out is required")
+	}
+	if o.table {
+		return writeTable(stdout, o.out)
 	}
 	if o.steps < 1 {
 		return fmt.Errorf("--steps %d: must be at least 1", o.steps)

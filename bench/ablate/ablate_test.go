@@ -58,3 +58,30 @@ func TestRows(t *testing.T) {
 		t.Error("no error for a row that there is none of")
 	}
 }
+
+func TestTable(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a.json", `{"row":"gone","about":"was there","seed":1,"budget":9,"gflop":1000,"steps":7,"passes":1.25,"knn_accuracy":1}`)
+	write("b.json", `{"row":"base","about":"all","seed":2,"budget":9,"gflop":1000,"steps":9,"passes":0.5,"knn_accuracy":0.6254,"purity_1":0.5,"purity_10":0.4,"processor_seconds":90}`)
+	const want = `
+The arithmetic of 9 steps of the reference, 1 TFLOP:
+
+| row | what it is | seed | steps | passes | kNN accuracy | purity@1 | purity@10 | CPU-minutes |
+|---|---|---|---|---|---|---|---|---|
+| ` + "`base`" + ` | all | 2 | 9 | 0.5 | .625 | .500 | .400 | 1.5 |
+| ` + "`gone`" + ` | was there | 1 | 7 | 1.2 | 1.000 | .000 | .000 | 0.0 |
+`
+	var b strings.Builder
+	if err := writeTable(&b, folder); err != nil || b.String() != want {
+		t.Errorf("error %v, got\n%s\nwant\n%s", err, b.String(), want)
+	}
+	write("c.json", "{")
+	if err := writeTable(&b, folder); err == nil {
+		t.Error("no error for a damaged file")
+	}
+}
