@@ -7,6 +7,9 @@
 // [TSNE] lays the images out on a plane, like beside like, from lists of neighbours; [PrincipalStart] gives it the place to
 // begin.
 //
+// [Align] measures how much two pictures differ when one is laid over the other, [GroupDuplicates] makes groups of those
+// that differ little, [LabelOutliers] finds labels that disagree with the neighbours'.
+//
 // Nothing here knows of collections or encoders: the pictures and texts come from the caller. The functions keep nothing
 // that they are given and may be called from several goroutines at once.
 package atlas

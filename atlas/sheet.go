@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"io"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -60,6 +61,10 @@ type SheetOptions struct {
 	MatchText, MismatchText string
 	// FirstRank is the rank of the first neighbour; default 1.
 	FirstRank int
+	// QueryText stands above the queries; default "query".
+	QueryText string
+	// Across is the number of rows that stand side by side; default 1.
+	Across int
 	// Fonts are TrueType or OpenType files to take letters from that the built-in Go typeface lacks (it has Latin,
 	// Greek and Cyrillic). Nil stands for well-known fonts of this machine, an empty list for none. A letter that is
 	// nowhere is drawn as a box with its code point.
@@ -91,6 +96,8 @@ func (o SheetOptions) withDefaults(rows []SheetRow) (SheetOptions, error) {
 	setDefault(&o.MatchText, "same label")
 	setDefault(&o.MismatchText, "other label")
 	setDefault(&o.FirstRank, 1)
+	setDefault(&o.QueryText, "query")
+	setDefault(&o.Across, 1)
 	setDefault(&o.MaxPixels, 40_000_000)
 	setDefault(&o.MaxHeight, 16_000)
 	if o.Fonts == nil {
@@ -101,6 +108,8 @@ func (o SheetOptions) withDefaults(rows []SheetRow) (SheetOptions, error) {
 		return o, fmt.Errorf("%w: Size is %d, %d to %d is possible", ErrOption, o.Size, minSheetSize, maxSheetSize)
 	case o.Columns < 1 || o.Columns > maxColumns:
 		return o, fmt.Errorf("%w: Columns is %d, 1 to %d is possible", ErrOption, o.Columns, maxColumns)
+	case o.Across < 1 || o.Across > maxColumns:
+		return o, fmt.Errorf("%w: Across is %d, 1 to %d is possible", ErrOption, o.Across, maxColumns)
 	case o.MaxPixels < 1:
 		return o, fmt.Errorf("%w: MaxPixels is %d, at least 1 is needed", ErrOption, o.MaxPixels)
 	case o.MaxHeight < 1:
@@ -253,7 +262,8 @@ type layout struct {
 	cellWidth           int // of a cell: its picture with frame
 	cellHeight          int // with captions
 	captionGap          int
-	queryGap            int // between the query and its neighbours
+	queryGap            int // between the query and its neighbours, and between rows side by side
+	rowWidth            int
 	headerHeight        int // title, subtitle and legend
 	ranksHeight         int // the line of ranks; 0 where they stand in the captions
 	rowGap              int
@@ -315,19 +325,30 @@ func layOut(rows []SheetRow, o SheetOptions) *layout {
 			l.cellHeight += l.captionGap
 		}
 	}
-	l.width = 2*l.margin + l.cellWidth
+	l.rowWidth = l.cellWidth
 	if most > 0 {
-		l.width += l.queryGap + l.columns*(l.cellWidth+l.gap) - l.gap
+		l.rowWidth += l.queryGap + l.columns*(l.cellWidth+l.gap) - l.gap
 		if !l.wrapped {
 			l.ranksHeight = l.head.lineHeight() + unit/2
 		}
 	}
+	across := min(o.Across, max(len(rows), 1))
+	l.width = 2*l.margin + across*(l.rowWidth+l.queryGap) - l.queryGap
 	l.measureHeader(unit)
 	l.height = l.margin + l.headerHeight + l.ranksHeight + l.margin - l.rowGap
-	for _, row := range rows {
-		l.height += l.rowHeight(row) + l.rowGap
+	for line := range slices.Chunk(rows, o.Across) {
+		l.height += l.lineHeight(line) + l.rowGap
 	}
 	return l
+}
+
+// lineHeight is the height of rows that stand side by side.
+func (l *layout) lineHeight(rows []SheetRow) int {
+	height := 0
+	for _, row := range rows {
+		height = max(height, l.rowHeight(row))
+	}
+	return height
 }
 
 // measureHeader decides where the legend stands: to the right of the title or, where that is too narrow, below.
@@ -372,41 +393,55 @@ func (l *layout) draw() *image.RGBA {
 	img := image.NewRGBA(image.Rect(0, 0, l.width, l.height))
 	fill(img, img.Rect, paperColour)
 	l.drawHeader(img)
-	left := l.margin + l.cellWidth + l.queryGap
 	y := l.margin + l.headerHeight
 	if l.ranksHeight > 0 {
-		base := y + l.head.ascent()
-		center := func(x int, s string) { l.head.draw(img, x+(l.cellWidth-l.head.width(s))/2, base, s) }
-		center(l.margin, "query")
-		for c := range l.columns {
-			center(left+c*(l.cellWidth+l.gap), strconv.Itoa(l.FirstRank+c))
+		for across := range min(l.Across, len(l.rows)) {
+			l.drawRanks(img, l.margin+across*(l.rowWidth+l.queryGap), y)
 		}
 		y += l.ranksHeight
 	}
-	for i, row := range l.rows {
-		if i > 0 {
-			line := y - l.rowGap/2
-			fill(img, image.Rect(l.margin, line, l.width-l.margin, line+1), lineColour)
+	for line := range slices.Chunk(l.rows, l.Across) {
+		if y > l.margin+l.headerHeight+l.ranksHeight {
+			at := y - l.rowGap/2
+			fill(img, image.Rect(l.margin, at, l.width-l.margin, at+1), lineColour)
 		}
-		query := row.Query
-		query.Frame = FrameNone
-		l.drawCell(img, image.Pt(l.margin, y), query, "")
-		for c, cell := range row.Cells {
-			at := image.Pt(left+c%l.columns*(l.cellWidth+l.gap), y+c/l.columns*(l.cellHeight+l.gap))
-			rank := ""
-			if l.wrapped {
-				rank = strconv.Itoa(l.FirstRank + c)
-			}
-			l.drawCell(img, at, cell, rank)
+		for across, row := range line {
+			l.drawRow(img, image.Pt(l.margin+across*(l.rowWidth+l.queryGap), y), row)
 		}
-		// A line between the query and its neighbours.
-		if len(row.Cells) > 0 {
-			x := l.margin + l.cellWidth + l.queryGap/2
-			fill(img, image.Rect(x, y, x+1, y+l.rowHeight(row)), lineColour)
-		}
-		y += l.rowHeight(row) + l.rowGap
+		y += l.lineHeight(line) + l.rowGap
 	}
 	return img
+}
+
+// drawRanks heads the columns of rows.
+func (l *layout) drawRanks(img *image.RGBA, x, y int) {
+	base := y + l.head.ascent()
+	center := func(x int, s string) { l.head.draw(img, x+(l.cellWidth-l.head.width(s))/2, base, s) }
+	center(x, l.QueryText)
+	for c := range l.columns {
+		center(x+l.cellWidth+l.queryGap+c*(l.cellWidth+l.gap), strconv.Itoa(l.FirstRank+c))
+	}
+}
+
+// drawRow draws a query and its neighbours.
+func (l *layout) drawRow(img *image.RGBA, at image.Point, row SheetRow) {
+	query := row.Query
+	query.Frame = FrameNone
+	l.drawCell(img, at, query, "")
+	left := at.X + l.cellWidth + l.queryGap
+	for c, cell := range row.Cells {
+		place := image.Pt(left+c%l.columns*(l.cellWidth+l.gap), at.Y+c/l.columns*(l.cellHeight+l.gap))
+		rank := ""
+		if l.wrapped {
+			rank = strconv.Itoa(l.FirstRank + c)
+		}
+		l.drawCell(img, place, cell, rank)
+	}
+	// A line between the query and its neighbours.
+	if len(row.Cells) > 0 {
+		x := at.X + l.cellWidth + l.queryGap/2
+		fill(img, image.Rect(x, at.Y, x+1, at.Y+l.rowHeight(row)), lineColour)
+	}
 }
 
 func (l *layout) drawHeader(img *image.RGBA) {
