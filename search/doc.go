@@ -8,6 +8,9 @@
 // [Collection.QueryEmbedding] find neighbours; [Collection.Records], [Collection.Embeddings] and [Collection.Thumbnail]
 // give back what is stored; [Collection.Info] and [Collection.Check] describe and examine the file.
 //
+// [Collection.Duplicates] and [Collection.DuplicatesAgainst] find images that show the same picture,
+// [Collection.Outliers] labels that disagree with the neighbours'.
+//
 // # Ids
 //
 // Images get the ids 0, 1, 2, … in the order of the data set; images that cannot be read get none. An id is never given

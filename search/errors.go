@@ -42,6 +42,8 @@ var (
 	ErrEncoder = errors.New("the collection was made with another encoder (leave the encoder out: the collection holds its own; or index the images into a new file)")
 	// ErrNoThumbnail is returned by Thumbnail for an image of a collection without thumbnails.
 	ErrNoThumbnail = errors.New("no thumbnail is stored (read the image from its source)")
+	// ErrNoLabels is returned by Outliers where fewer than two labels occur.
+	ErrNoLabels = errors.New("there are no labels to compare")
 	// ErrRepeated is the reason of a [dataset.Problem] for an image whose source came before in the same data set.
 	ErrRepeated = errors.New("this source came before in the data set")
 )
