@@ -4,12 +4,17 @@ import "math"
 
 // NearDuplicate is the difference up to which two pictures count as near-duplicates. docs/duplicates.md has the
 // measurements that it comes from: known copies of pictures lie below it, neighbours of other content above.
-const NearDuplicate = 0.1
+const NearDuplicate = 0.08
+
+// mirrorPenalty multiplies the difference of mirror images. Among pairs that look alike by chance, those that fit mirrored
+// reach lower differences than copies that were mirrored: both ways are tried, and many things have symmetric outlines.
+const mirrorPenalty = 2
 
 // Alignment says how well a picture fits on another one, and how it was laid for that.
 type Alignment struct {
 	// Difference is 0 for pictures whose detail is the same up to contrast, and 1 for such that have nothing in common: 1
-	// minus the correlation of their detail where they overlap. See [NearDuplicate].
+	// minus the correlation of their detail where they overlap; twice that, but at most 1, for mirror images. See
+	// [NearDuplicate].
 	Difference float64
 	// ShiftX and ShiftY say how far the second picture's middle lies from the first one's, in shares of the side.
 	ShiftX, ShiftY float64
@@ -46,7 +51,9 @@ func Align(a, b *Pixels) Alignment {
 	if straight.Difference <= NearDuplicate/2 {
 		return straight
 	}
-	if mirrored := align(a, b.mirrored()); mirrored.Difference < straight.Difference {
+	mirrored := align(a, b.mirrored())
+	mirrored.Difference = min(mirrorPenalty*mirrored.Difference, 1)
+	if mirrored.Difference < straight.Difference {
 		mirrored.Mirrored = true
 		return mirrored
 	}
