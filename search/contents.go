@@ -71,6 +71,17 @@ func (t *contents) of(h hashPrefix) []int32 {
 	return t.byHash[from:to]
 }
 
+// firsts returns the first image of each content, rising.
+func (t *contents) firsts() []int32 {
+	var firsts []int32
+	for at, first := range t.first {
+		if int(first) == at {
+			firsts = append(firsts, first)
+		}
+	}
+	return firsts
+}
+
 // position finds an id; ok is false for one that came or went since.
 func (t *contents) position(id dataset.ID) (at int32, ok bool) {
 	i, ok := slices.BinarySearch(t.ids, id)

@@ -180,12 +180,7 @@ func (d *duplicating) better(a, b int32) int {
 // nearPairs returns the pairs of contents that are near-duplicates, in the order of their positions.
 func (d *duplicating) nearPairs(ctx context.Context) ([]atlas.NearPair, error) {
 	t := d.contents
-	var firsts []int32
-	for at, first := range t.first {
-		if int(first) == at {
-			firsts = append(firsts, first)
-		}
-	}
+	firsts := t.firsts()
 	// The neighbours of all, k each, -1 where there are fewer.
 	k := d.options.K
 	lists := make([]int32, len(firsts)*k)

@@ -242,6 +242,21 @@ func TestOutliers(t *testing.T) {
 	if worst.ID != 31 || worst.Rank != 1 || worst.Suggested != "bright" || worst.Score != 1 || len(worst.Neighbors) == 0 {
 		t.Errorf("worst %+v", worst)
 	}
+	// Any number of copies of one image takes one look at the neighbours.
+	copied := ds.images["d/00"]
+	for i := range 3000 {
+		source := fmt.Sprintf("d/copy %04d", i)
+		ds.images[source] = copied
+		ds.entries = append(ds.entries, dataset.Entry{Source: source, Label: "dark", Size: 1})
+	}
+	if _, err := c.Add(context.Background(), ds, AddOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	searched := 0
+	report, err = c.Outliers(context.Background(), OutlierOptions{K: 10, OnProgress: func(_ string, _, total int) { searched = total }})
+	if err != nil || report.Images != 3060 || searched != 60 || report.Outliers[0].ID != 31 {
+		t.Errorf("with copies: %d searched, %v", searched, err)
+	}
 	for _, o := range []OutlierOptions{{K: -1}, {K: 1001}, {Limit: -1}, {Threads: -1}} {
 		if _, err := c.Outliers(context.Background(), o); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: %v", o, err)

@@ -125,14 +125,11 @@ func (c *Collection) Outliers(ctx context.Context, o OutlierOptions) (*OutlierRe
 	k := report.K
 	neighbors := make([]int32, len(t.ids)*k)
 	distances := make([]float32, len(t.ids)*k)
-	all := make([]int32, len(t.ids))
-	for i := range all {
-		all[i] = int32(i)
-	}
-	for from := 0; from < len(all); from += viewSlice {
-		to := min(from+viewSlice, len(all))
-		if err := c.neighborsOf(ctx, t, all[from:to], k, o.Threads, func(i int, found []distinct) {
-			at := (from + i) * k
+	firsts := t.firsts()
+	for from := 0; from < len(firsts); from += viewSlice {
+		to := min(from+viewSlice, len(firsts))
+		if err := c.neighborsOf(ctx, t, firsts[from:to], k, o.Threads, func(i int, found []distinct) {
+			at := int(firsts[from+i]) * k
 			for j := range k {
 				neighbors[at+j] = -1
 				if j < len(found) {
@@ -142,7 +139,14 @@ func (c *Collection) Outliers(ctx context.Context, o OutlierOptions) (*OutlierRe
 		}); err != nil {
 			return nil, err
 		}
-		o.OnProgress("searching", to, len(all))
+		o.OnProgress("searching", to, len(firsts))
+	}
+	// Images of one content have the same neighbours.
+	for at, first := range t.first {
+		if at, first := at*k, int(first)*k; at != first {
+			copy(neighbors[at:at+k], neighbors[first:first+k])
+			copy(distances[at:at+k], distances[first:first+k])
+		}
 	}
 	doubtful := atlas.LabelOutliers(classes, neighbors, distances, k, c.metric)
 	for _, d := range doubtful {
