@@ -120,6 +120,28 @@ func pictureCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// alteredCommand is "altered FROM TO": the same picture smaller, cropped a little, brighter and compressed anew.
+func alteredCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: altered FROM TO")
+	}
+	f, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer f.Close()
+	from, _, err := image.Decode(f)
+	ts.Check(err)
+	size := from.Bounds().Size()
+	to := image.NewRGBA(image.Rect(0, 0, size.X*4/5, size.Y*4/5))
+	for y := range to.Rect.Dy() {
+		for x := range to.Rect.Dx() {
+			r, g, b, _ := from.At(1+x*(size.X-1)/to.Rect.Dx(), y*(size.Y-1)/to.Rect.Dy()).RGBA()
+			bright := func(v uint32) uint8 { return uint8(min(v>>8*11/10+8, 255)) }
+			to.SetRGBA(x, y, color.RGBA{bright(r), bright(g), bright(b), 255})
+		}
+	}
+	ts.Check(writePicture(ts.MkAbs(args[1]), to))
+}
+
 // pngHeader is a PNG file that ends after its header, which claims width x height pixels.
 func pngHeader(width, height uint32) []byte {
 	var chunk [17]byte

@@ -92,6 +92,7 @@ func TestScripts(t *testing.T) {
 			"lines":   linesCommand,
 			"photos":  photosCommand,
 			"picture": pictureCommand,
+			"altered": alteredCommand,
 			"replace": replaceCommand,
 			"version": versionCommand,
 			"cut":     cutCommand,
