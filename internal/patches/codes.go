@@ -26,15 +26,15 @@ type codes struct {
 // atomsAtOnce atoms are compared with the patches of an image at a time.
 const atomsAtOnce = 384
 
-// coding is the memory of one worker.
+// codingScratch is the memory of one worker.
 type codingScratch struct {
 	raw, rows []float32 // [patches, dim]
 	products  []float32 // [patches, atomsAtOnce], or [patches, atoms] for Triangle
 	patch     []int32   // of each entry found, before they are sorted by patch
 	atom      []int32
 	value     []float32
-	best      []float32
-	bestAtom  []int32
+	next      []int32   // [patches], of sort
+	cosines   []float32 // [atoms], of a patch that no atom reaches
 	codes     codes
 }
 
@@ -45,7 +45,7 @@ func (c *coder) newScratch() *codingScratch {
 	}
 	return &codingScratch{
 		raw: make([]float32, n*c.dim), rows: make([]float32, n*c.dim), products: make([]float32, n*width),
-		best: make([]float32, n), bestAtom: make([]int32, n), codes: codes{start: make([]int32, n+1)},
+		next: make([]int32, n), cosines: make([]float32, c.dictionary.n), codes: codes{start: make([]int32, n+1)},
 	}
 }
 
@@ -78,34 +78,33 @@ func (c *coder) sparse(image []uint8, mirror bool, s *codingScratch) *codes {
 	c.prepare(image, mirror, s)
 	n := c.patches()
 	s.patch, s.atom, s.value = s.patch[:0], s.atom[:0], s.value[:0]
-	for p := range n {
-		s.best[p], s.bestAtom[p] = float32(math.Inf(-1)), 0
-	}
 	found := s.codes.start
 	clear(found)
 	for from := 0; from < c.dictionary.n; from += atomsAtOnce {
 		width := min(atomsAtOnce, c.dictionary.n-from)
 		kernel.Gemm(false, true, n, width, c.dim, 1, s.rows, c.dim, c.dictionary.atoms[from*c.dim:], c.dim, 0, s.products, width)
 		for p := range n {
-			best := s.best[p]
 			for j, v := range s.products[p*width:][:width] {
 				if v >= c.threshold {
 					s.patch = append(s.patch, int32(p))
 					s.atom = append(s.atom, int32(from+j))
 					s.value = append(s.value, v)
 					found[p+1]++
-				} else if v > best {
-					best = v
-					s.bestAtom[p] = int32(from + j)
 				}
 			}
-			s.best[p] = best
 		}
 	}
 	for p := range n {
 		if found[p+1] == 0 {
+			kernel.DotRows(s.rows[p*c.dim:][:c.dim], c.dictionary.atoms, s.cosines)
+			nearest := 0
+			for j, v := range s.cosines {
+				if v > s.cosines[nearest] {
+					nearest = j
+				}
+			}
 			s.patch = append(s.patch, int32(p))
-			s.atom = append(s.atom, s.bestAtom[p])
+			s.atom = append(s.atom, int32(nearest))
 			s.value = append(s.value, c.threshold)
 			found[p+1] = 1
 		}
@@ -119,7 +118,7 @@ func (s *codingScratch) sort(c *coder) *codes {
 	out := &s.codes
 	out.atoms = append(out.atoms[:0], s.atom...)
 	out.values = append(out.values[:0], s.value...)
-	next := s.bestAtom // no longer needed
+	next := s.next
 	copy(next, out.start)
 	for i, p := range s.patch {
 		out.atoms[next[p]], out.values[next[p]] = s.atom[i], s.value[i]

@@ -19,12 +19,11 @@
 //     That is a generalised eigenproblem of two [Atoms, Atoms] matrices, which are sums over the patches of all images. A
 //     patch's place in these directions, scaled to length one, is averaged over a 4x4 grid.
 //
-// Both then lose the mean of the images fitted on.
+// Both then lose the mean of the images fitted on; those of the dictionary are also divided by their standard deviation.
 //
 // Deviations from the sources: the dictionary of the manifold transform is from spherical k-means, not random patches
 // far enough from each other; codes sum to one; a patch that no atom is near enough to is described by its nearest
-// one; the co-occurrence of patches is that of one image's mean code with itself. The first paper standardises features
-// for a linear classifier, here they are centred.
+// one; the co-occurrence of patches is that of one image's mean code with itself.
 //
 // # Guarantees
 //

@@ -47,8 +47,8 @@ func leading(ctx context.Context, n, k int, seed uint64, threads int, multiply f
 }
 
 // orthonormalize makes the rows of x, of length n, orthonormal, twice by the Cholesky factor of their products (Yamamoto
-// et al. 2015, "Roundoff error analysis of the CholeskyQR2 algorithm"). Rows that the others span become noise of
-// about the same directions. scratch is as long as x.
+// et al. 2015, "Roundoff error analysis of the CholeskyQR2 algorithm"). Where rows are spanned by the others, up to
+// rounding, a ridge keeps the factor apart from that; such rows come out shorter than one. scratch is as long as x.
 func orthonormalize(x, scratch []float32, n, threads int) error {
 	width := len(x) / n
 	products := make([]float32, width*width)
@@ -56,11 +56,15 @@ func orthonormalize(x, scratch []float32, n, threads int) error {
 		for i := range width {
 			unit(x[i*n:][:n])
 		}
-		kernel.GemmParallel(threads, false, true, width, width, n, 1, x, n, x, n, 0, products, width)
-		for i := range width {
-			products[i*width+i] += 1e-5
+		var w []float32
+		err := errIndefinite
+		for ridge := float32(1e-5); err != nil && ridge < 1; ridge *= 10 {
+			kernel.GemmParallel(threads, false, true, width, width, n, 1, x, n, x, n, 0, products, width)
+			for i := range width {
+				products[i*width+i] += ridge
+			}
+			w, err = inverseCholesky(products, width, threads)
 		}
-		w, err := inverseCholesky(products, width, threads)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package patches
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"imgsearch/internal/kernel"
@@ -17,6 +18,7 @@ type Features struct {
 	lengths  []float32 // squared lengths of the atoms, for Triangle
 	manifold *manifold // nil for the method Dictionary
 	mean     []float32 // of the features of the images fitted on
+	scale    []float32 // one over their standard deviations, for the method Dictionary
 }
 
 const (
@@ -89,11 +91,34 @@ func Fit(ctx context.Context, images Images, o Options) (*Features, error) {
 		return nil, err
 	}
 	f.mean = columnMeans(sample, f.Dim())
+	if o.Method == Dictionary {
+		f.scale = inverseDeviations(sample, f.mean)
+	}
 	return f, nil
 }
 
-// meanImages bounds the images that the mean of features is taken from.
-const meanImages = 2048
+// inverseDeviations gives one over the standard deviation of each column, 0 where there is none.
+func inverseDeviations(rows, mean []float32) []float32 {
+	dim := len(mean)
+	sum := make([]float64, dim)
+	n := len(rows) / dim
+	for ; len(rows) > 0; rows = rows[dim:] {
+		for i, v := range rows[:dim] {
+			d := float64(v - mean[i])
+			sum[i] += d * d
+		}
+	}
+	out := make([]float32, dim)
+	for i, v := range sum {
+		if v > 1e-12 {
+			out[i] = float32(1 / math.Sqrt(v/float64(n)))
+		}
+	}
+	return out
+}
+
+// meanImages bounds the images that the mean, and deviation, of features is taken from.
+const meanImages = 1024
 
 // spread returns at most n of the images, evenly over them.
 func (m Images) spread(n int) Images {
@@ -129,7 +154,8 @@ func (f *Features) Dim() int {
 	return cells * f.options.Atoms
 }
 
-// Extract returns the features of images, [n, Dim], less the mean of the images fitted on.
+// Extract returns the features of images, [n, Dim], less the mean of the images fitted on and, for the method
+// Dictionary, over their standard deviation.
 func (f *Features) Extract(ctx context.Context, images Images) ([]float32, error) {
 	if err := images.check(); err != nil {
 		return nil, err
@@ -157,6 +183,9 @@ func (f *Features) Extract(ctx context.Context, images Images) ([]float32, error
 				}
 				if f.mean != nil {
 					kernel.Axpy(-1, f.mean, row)
+				}
+				for j, v := range f.scale {
+					row[j] *= v
 				}
 			}
 		})

@@ -391,18 +391,29 @@ func TestFeatures(t *testing.T) {
 			}
 		}
 		for i, v := range want {
-			if g := float64(got[7*f.Dim()+i]); !near(g, v-float64(f.mean[i]), 1e-3) {
-				t.Fatalf("%+v: value %d is %v, want %v", o, i, g, v-float64(f.mean[i]))
+			v -= float64(f.mean[i])
+			if f.scale != nil {
+				v *= float64(f.scale[i])
+			}
+			if g := float64(got[7*f.Dim()+i]); !near(g, v, 2e-3) {
+				t.Fatalf("%+v: value %d is %v, want %v", o, i, g, v)
 			}
 		}
 		for i, v := range columnMeans(got, f.Dim()) {
 			if math.Abs(float64(v)) > 1e-3 {
 				t.Fatalf("%+v: the mean of value %d is %v", o, i, v)
 			}
+			squares := 0.0
+			for r := range m.Len() {
+				squares += float64(got[r*f.Dim()+i]) * float64(got[r*f.Dim()+i]) / float64(m.Len())
+			}
+			if f.scale != nil && f.scale[i] > 0 && !near(squares, 1, 1e-3) {
+				t.Fatalf("%+v: the variance of value %d is %v", o, i, squares)
+			}
 		}
 		if o.Mirror {
 			for i, v := range extract(t, f, mirrored(m)) {
-				if !near(float64(v), float64(got[i]), 1e-5) {
+				if !near(float64(v), float64(got[i]), 1e-3) {
 					t.Fatalf("%+v: the mirror image has other features", o)
 				}
 			}
@@ -467,6 +478,22 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestFewImages: images that fill fewer directions than there are components still have features that are numbers.
+func TestFewImages(t *testing.T) {
+	m := blobs(rand.New(rand.NewPCG(14, 1)), 5, 16)
+	for _, atoms := range []int{300, 1000} {
+		f := fit(t, m, Options{Atoms: atoms, Components: 200})
+		for _, v := range extract(t, f, m) {
+			if v-v != 0 {
+				t.Fatalf("%d atoms: features hold %v", atoms, v)
+			}
+		}
+		if f.manifold.values[0] > 1 || f.manifold.values[0] < .1 || f.manifold.values[100] > 1e-3 {
+			t.Errorf("%d atoms: shares of variance %v", atoms, f.manifold.values)
+		}
+	}
+}
+
 // TestEvenImages: images without any contrast still have features that are numbers.
 func TestEvenImages(t *testing.T) {
 	m := Images{make([]uint8, 10*12*12*3), 12}
@@ -494,12 +521,12 @@ func TestCompact(t *testing.T) {
 		features[i*from+11] += float32(4 * rng.NormFloat64())
 		features[i*from+2] += float32(2 * rng.NormFloat64())
 	}
+	c, err := FitCompact(context.Background(), features, from, dim, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, whiten := range []float64{0, .5, 1} {
-		c, err := FitCompact(context.Background(), features, from, dim, whiten, 1, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := c.Project(features, 0)
+		out := c.Project(features, whiten, 0)
 		for k, deviation := range []float64{9, 4, 2} {
 			var column []float64
 			for i := range n {
@@ -511,7 +538,7 @@ func TestCompact(t *testing.T) {
 		}
 	}
 	for _, bad := range []int{0, 21} {
-		if _, err := FitCompact(context.Background(), features, from, bad, 0, 1, 0); !errors.Is(err, ErrOption) {
+		if _, err := FitCompact(context.Background(), features, from, bad, 1, 0); !errors.Is(err, ErrOption) {
 			t.Errorf("dim %d: %v", bad, err)
 		}
 	}

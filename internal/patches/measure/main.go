@@ -111,12 +111,12 @@ func run(data string, gallery, queries, dim int, full bool, o patches.Options) e
 			return err
 		}
 	}
+	c, err := patches.FitCompact(ctx, galleryFeatures, f.Dim(), dim, o.Seed, 0)
+	if err != nil {
+		return err
+	}
 	for _, whiten := range []float64{0, 0.5, 1} {
-		c, err := patches.FitCompact(ctx, galleryFeatures, f.Dim(), dim, whiten, o.Seed, 0)
-		if err != nil {
-			return err
-		}
-		err = report(fmt.Sprintf("whitened %.1f", whiten), c.Project(queryFeatures, 0), c.Project(galleryFeatures, 0), dim)
+		err = report(fmt.Sprintf("whitened %.1f", whiten), c.Project(queryFeatures, whiten, 0), c.Project(galleryFeatures, whiten, 0), dim)
 		if err != nil {
 			return err
 		}
