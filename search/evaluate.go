@@ -23,6 +23,9 @@ type EvaluateOptions struct {
 	// Baselines puts beside the report what simpler features give: the pixels, their principal components, and an
 	// encoder of the same net with its first, random weights. The gallery's pixels are its thumbnails.
 	Baselines bool
+	// PatchBaselines adds features learned from small patches without back-propagation to the baselines: see
+	// [evaluation.Report.AddPatchBaselines]. They take minutes. Without Baselines it does nothing.
+	PatchBaselines bool
 	// Seed draws the bootstrap, the queries of Limit and the weights of the untrained encoder.
 	Seed uint64
 	// Threads is the number of threads; 0 means all cores. The report does not depend on it.
@@ -204,6 +207,12 @@ func (e *evaluating) baselines(ctx context.Context, report *evaluation.Report, o
 	}
 	if err := report.AddPixelBaselines(ctx, queryPixels, galleryPixels, e.queries, e.gallery, o); err != nil {
 		return err
+	}
+	if e.options.PatchBaselines {
+		err := report.AddPatchBaselines(ctx, queryPixels, galleryPixels, e.queries, e.gallery, o, e.options.OnProgress)
+		if err != nil {
+			return err
+		}
 	}
 	queries, gallery := e.queries, e.gallery
 	queries.Embeddings, gallery.Embeddings = queryEmbeddings, galleryEmbeddings

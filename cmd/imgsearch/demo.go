@@ -105,7 +105,7 @@ func demo(ctx context.Context, s *streams, f demoFlags) error {
 		return err
 	}
 	fmt.Fprintf(s.out, "\n4. Measure how often neighbours share the query's label\n")
-	report, _, err := evaluate(ctx, s, c, evalFlags{queries: []string{demoQueries}, baselines: true, seed: 1})
+	report, _, err := evaluate(ctx, s, c, evalFlags{queries: []string{demoQueries}, baselines: pixelBaselines, seed: 1})
 	if err != nil {
 		return err
 	}

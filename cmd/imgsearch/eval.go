@@ -16,7 +16,7 @@ type evalFlags struct {
 	queries   []string
 	limit     int
 	exact     bool
-	baselines bool
+	baselines baselines
 	seed      uint64
 	threads   int
 	json      bool
@@ -43,7 +43,8 @@ itself left out.`,
 	flags.StringArrayVar(&f.queries, "queries", nil, "data set `D` to ask for: the query set; may be repeated")
 	flags.IntVar(&f.limit, "limit", 0, "ask for at most `N` queries, drawn by --seed (default: all)")
 	flags.BoolVar(&f.exact, "exact", false, "let exact search answer instead of the graph")
-	flags.BoolVar(&f.baselines, "baselines", false, "put raw pixels, PCA and an untrained encoder beside it")
+	flags.Var(&f.baselines, "baselines", "put raw pixels, PCA and an untrained encoder beside it; --baselines=all: features of patches too, which take minutes")
+	flags.Lookup("baselines").NoOptDefVal = string(pixelBaselines)
 	flags.Uint64Var(&f.seed, "seed", 1, "seed `N` of the bootstrap, of --limit and of the untrained encoder")
 	flags.IntVar(&f.threads, "threads", 0, "use `N` threads (default: all cores)")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
@@ -87,7 +88,8 @@ func evaluate(ctx context.Context, s *streams, c *search.Collection, f evalFlags
 		skipped++
 	}
 	o := search.EvaluateOptions{
-		Limit: f.limit, Exact: f.exact, Baselines: f.baselines, Seed: f.seed, Threads: f.threads, OnProblem: problem,
+		Limit: f.limit, Exact: f.exact, Baselines: f.baselines != noBaselines,
+		PatchBaselines: f.baselines == allBaselines, Seed: f.seed, Threads: f.threads, OnProblem: problem,
 	}
 	if len(f.queries) > 0 {
 		ds, err := dataset.OpenAll(ctx, f.queries, dataset.Options{})

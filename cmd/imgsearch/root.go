@@ -217,6 +217,9 @@ func flagError(err error) error {
 		"int": "a whole number", "uint64": "a whole number from 0 on", "uintSlice": "a whole number from 0 on",
 		"float64": "a number", "bool": "true or false",
 	}[flag.Value.Type()]
+	if _, ok := flag.Value.(*baselines); ok {
+		wanted = "true, false or all"
+	}
 	if wanted == "" {
 		return err
 	}
