@@ -83,8 +83,8 @@ func TestFewPatches(t *testing.T) {
 // TestPatchBaselinesOnCIFAR10 holds the baselines to figures of docs/patches.md, less a margin.
 func TestPatchBaselinesOnCIFAR10(t *testing.T) {
 	archive := cifartest.Archive(t)
-	galleryPixels, gallery := readPart(t, archive+":train", 0, 6000)
-	queryPixels, queries := readPart(t, archive+":train", 6000, 7000)
+	galleryPixels, gallery := readPart(t, archive+":train", 0, 3000)
+	queryPixels, queries := readPart(t, archive+":train", 3000, 4000)
 	var report Report
 	if err := report.AddPatchBaselines(context.Background(), queryPixels, galleryPixels, queries, gallery, Options{Seed: 1}, nil); err != nil {
 		t.Fatal(err)

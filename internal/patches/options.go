@@ -47,7 +47,8 @@ type Options struct {
 	// Smoothing is added to the variances of the patches' principal components before they are evened out, as a share
 	// of the mean variance; default 0.01. Less amplifies fine detail and noise.
 	Smoothing float64
-	// Threshold is the cosine that counts as similar, for the codings Cosine and Binary; default 0.3.
+	// Threshold is the cosine that counts as similar, for the codings Cosine and Binary; default 0.2. Some 100 atoms a
+	// patch are good: a larger dictionary needs a higher threshold. Time grows with the square of their number.
 	Threshold float64
 	// Components is the number of values of a patch for the method Manifold; default 256.
 	Components int
@@ -92,7 +93,7 @@ func (o Options) withDefaults(side int) (Options, error) {
 	o.Atoms = orDefault(o.Atoms, 2048)
 	o.Rounds = orDefault(o.Rounds, 4)
 	o.Smoothing = orDefault(o.Smoothing, 0.01)
-	o.Threshold = orDefault(o.Threshold, 0.3)
+	o.Threshold = orDefault(o.Threshold, 0.2)
 	o.Components = orDefault(o.Components, 256)
 	o.Ridge = orDefault(o.Ridge, 0.01)
 	o.FitImages = orDefault(o.FitImages, 20_000)

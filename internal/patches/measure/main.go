@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"imgsearch/dataset"
+	"imgsearch/embedder"
 	"imgsearch/evaluation"
 	"imgsearch/index"
 	"imgsearch/internal/patches"
@@ -38,15 +39,15 @@ func main() {
 	flag.IntVar(&o.FitImages, "fit", 0, "images fitted on")
 	flag.Uint64Var(&o.Seed, "seed", 1, "seed")
 	dim := flag.Int("dim", 64, "principal components")
-	full := flag.Bool("full", true, "measure the features in full too")
+	references := flag.Bool("references", false, "measure half-whitened principal components of pixels and the built-in encoder instead")
 	flag.Parse()
-	if err := run(*data, *gallery, *queries, *dim, *full, o); err != nil {
+	if err := run(*data, *gallery, *queries, *dim, *references, o); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(data string, gallery, queries, dim int, full bool, o patches.Options) error {
+func run(data string, gallery, queries, dim int, references bool, o patches.Options) error {
 	ctx := context.Background()
 	ds, err := dataset.Open(ctx, data, dataset.Options{})
 	if err != nil {
@@ -74,6 +75,17 @@ func run(data string, gallery, queries, dim int, full bool, o patches.Options) e
 	queryImages, queryLabels := part(order[:queries])
 	galleryImages, galleryLabels := part(order[len(order)-gallery:])
 
+	report := func(name string, q, g []float32, dim int, minutes float64) error {
+		s, err := score(ctx, evaluation.Set{Embeddings: q, Dim: dim, Labels: queryLabels}, evaluation.Set{Embeddings: g, Dim: dim, Labels: galleryLabels})
+		if err != nil {
+			return err
+		}
+		fmt.Printf("| %s | %d | %.4f | %.4f | %.3f | %.3f | %.1f |\n", name, dim, s.wide, s.narrow, s.purity1, s.purity10, minutes)
+		return nil
+	}
+	if references {
+		return refer(ctx, queryImages, galleryImages, report)
+	}
 	started, busy := time.Now(), processorTime()
 	stage, since := "", started
 	o.OnProgress = func(name string, done, total int) {
@@ -98,30 +110,57 @@ func run(data string, gallery, queries, dim int, full bool, o patches.Options) e
 	}
 	minutes := (processorTime() - busy).Minutes()
 	fmt.Fprintf(os.Stderr, "%d values, %.1f min of processor, %.1f min\n", f.Dim(), minutes, time.Since(started).Minutes())
-	report := func(name string, q, g []float32, dim int) error {
-		s, err := score(ctx, evaluation.Set{Embeddings: q, Dim: dim, Labels: queryLabels}, evaluation.Set{Embeddings: g, Dim: dim, Labels: galleryLabels})
-		if err != nil {
-			return err
-		}
-		fmt.Printf("| %s | %d | %.4f | %.4f | %.3f | %.3f | %.1f |\n", name, dim, s.wide, s.narrow, s.purity1, s.purity10, minutes)
-		return nil
-	}
-	if full {
-		if err := report("in full", queryFeatures, galleryFeatures, f.Dim()); err != nil {
-			return err
-		}
+	if err := report("in full", queryFeatures, galleryFeatures, f.Dim(), minutes); err != nil {
+		return err
 	}
 	c, err := patches.FitCompact(ctx, galleryFeatures, f.Dim(), dim, o.Seed, 0)
 	if err != nil {
 		return err
 	}
 	for _, whiten := range []float64{0, 0.5, 1} {
-		err = report(fmt.Sprintf("whitened %.1f", whiten), c.Project(queryFeatures, whiten, 0), c.Project(galleryFeatures, whiten, 0), dim)
+		err = report(fmt.Sprintf("whitened %.1f", whiten), c.Project(queryFeatures, whiten, 0), c.Project(galleryFeatures, whiten, 0), dim, minutes)
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// refer measures what features of patches are compared with.
+func refer(ctx context.Context, queries, gallery patches.Images, report func(name string, q, g []float32, dim int, minutes float64) error) error {
+	pixels := func(m patches.Images) (*evaluation.Pixels, []*dataset.Image) {
+		p := evaluation.NewPixels(m.Len())
+		var images []*dataset.Image
+		for i := range m.Len() {
+			size := 3 * m.Side * m.Side
+			images = append(images, &dataset.Image{Width: m.Side, Height: m.Side, Pix: m.Pix[i*size:][:size]})
+			p.Set(i, images[i])
+		}
+		return p, images
+	}
+	queryPixels, queryImages := pixels(queries)
+	galleryPixels, galleryImages := pixels(gallery)
+	busy := processorTime()
+	pca, err := evaluation.FitPCA(ctx, galleryPixels, evaluation.PCAOptions{})
+	if err != nil {
+		return err
+	}
+	q, g := pca.Project(queryPixels, true, 0), pca.Project(galleryPixels, true, 0)
+	if err := report("PCA of pixels, half-whitened", q, g, pca.Dim(), (processorTime() - busy).Minutes()); err != nil {
+		return err
+	}
+	encoder, err := embedder.Shipped()
+	if err != nil {
+		return err
+	}
+	busy = processorTime()
+	if q, err = encoder.Embed(ctx, queryImages, 0); err != nil {
+		return err
+	}
+	if g, err = encoder.Embed(ctx, galleryImages, 0); err != nil {
+		return err
+	}
+	return report("built-in encoder", q, g, encoder.Dim(), (processorTime() - busy).Minutes())
 }
 
 // scores of queries: kNN accuracy with k 200 and temperature 0.1 (wide) and with k 30 and 0.03 (narrow), purity.
