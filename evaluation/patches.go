@@ -15,9 +15,8 @@ const patchDim = 64
 // transform (arXiv 2209.15261), each in full and as 64 half-whitened principal components. See package patches;
 // docs/patches.md has figures. All are compared by the cosine, by exact search.
 //
-// The arguments are those of AddPixelBaselines; onProgress, where it is not nil, hears what is being done. The time
-// grows with the number of images: 10,000 take about two minutes of a core with AVX-512. So does the memory: 60 KB an
-// image.
+// The arguments are those of AddPixelBaselines; onProgress, where it is not nil, hears what is being done. It takes
+// minutes, in proportion to the number of images, and some 40 KB of memory an image.
 func (r *Report) AddPatchBaselines(ctx context.Context, queryPixels, galleryPixels *Pixels, queries, gallery Set, o Options, onProgress func(stage string, done, total int)) error {
 	for _, base := range []struct {
 		name   string
