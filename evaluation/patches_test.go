@@ -80,7 +80,7 @@ func TestFewPatches(t *testing.T) {
 	}
 }
 
-// TestPatchBaselinesOnCIFAR10 holds the baselines to figures of docs/patches.md, less a margin.
+// TestPatchBaselinesOnCIFAR10: all four baselines at their default size, the transform's above a floor that pixels are below.
 func TestPatchBaselinesOnCIFAR10(t *testing.T) {
 	archive := cifartest.Archive(t)
 	galleryPixels, gallery := readPart(t, archive+":train", 0, 3000)
@@ -98,7 +98,7 @@ func TestPatchBaselinesOnCIFAR10(t *testing.T) {
 	if !slices.Equal(names, want) {
 		t.Fatalf("%q", names)
 	}
-	for i, floor := range []float64{0, 0, .42, .42} {
+	for i, floor := range []float64{0.1, 0.1, .38, .38} {
 		if report.Baselines[i].Purity[1] < floor {
 			t.Errorf("%s: purity@1 %.3f, at least %.3f is expected", names[i], report.Baselines[i].Purity[1], floor)
 		}
