@@ -12,7 +12,7 @@ type ID uint64
 type Label string
 
 // Hash is the SHA-256 of an image's content: of the file's bytes for files, of the 3,072 pixel bytes of the record for
-// CIFAR-10 and the sample.
+// CIFAR-10 and the sample, of a byte a pixel for IDX files.
 type Hash [32]byte
 
 // Entry is what is known of an image without decoding it.

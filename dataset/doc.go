@@ -1,4 +1,5 @@
-// Package dataset reads images: CIFAR-10, folders of pictures, single files, and a sample that is built in.
+// Package dataset reads images: CIFAR-10, IDX files (MNIST, Fashion-MNIST), folders of pictures, single files, and a sample
+// that is built in.
 //
 // [Open] takes a name, as users write it on the command line, and returns a [Dataset]: an ordered list of images. Of
 // each it tells an [Entry] (source, label, part) without decoding it, and reads a [Sample] (an [Image] in RGB, and the

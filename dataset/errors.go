@@ -20,6 +20,8 @@ var (
 	ErrBatchSize = errors.New("CIFAR-10 batch has the wrong size")
 	// ErrBatchChecksum says that a CIFAR-10 batch has not the published SHA-256.
 	ErrBatchChecksum = errors.New("CIFAR-10 batch has the wrong checksum")
+	// ErrIDX says that an IDX file is damaged or cut short, or that the files of a folder do not fit together.
+	ErrIDX = errors.New("not readable as IDX files")
 	// ErrFormat says that a file is no image of a kind that is read.
 	ErrFormat = errors.New("not an image")
 	// ErrDamaged says that an image file is cut short or otherwise broken.

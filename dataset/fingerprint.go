@@ -11,8 +11,8 @@ import (
 type hashed interface{ contentHash(i int) Hash }
 
 // Fingerprint returns a SHA-256, in hex, that changes when a data set does. It covers the number, the order, the
-// sources, labels and parts of the images; of files also length and modification time, of CIFAR-10 and the sample the
-// pixels. It does not read image files: a file changed without touching its length and time goes unseen, and the same
+// sources, labels and parts of the images; of files also length and modification time, of CIFAR-10, IDX files
+// and the sample the pixels. It does not read image files: a file changed without touching its length and time goes unseen, and the same
 // folder under another name has another fingerprint.
 func Fingerprint(ctx context.Context, ds Dataset) (string, error) {
 	sum := sha256.New()

@@ -11,19 +11,22 @@ import (
 )
 
 // accepted ends the errors about a name that means nothing.
-const accepted = "a data set is a folder of images, an image file, a CIFAR-10 folder or cifar-10-binary.tar.gz, cifar10 or " +
-	"sample; the last four take :train or :test behind the name"
+const accepted = "a data set is a folder of images, an image file, a folder of IDX files, a CIFAR-10 folder or " +
+	"cifar-10-binary.tar.gz, cifar10 or sample; the last five take :train or :test behind the name"
 
 // Open opens a data set by its name:
 //
 //   - "sample", the images inside the program;
 //   - "cifar10", all of CIFAR-10 at its place on this machine (see [Get] and [Place]);
 //   - a folder with the CIFAR-10 batches, or cifar-10-binary.tar.gz, anywhere;
+//   - a folder with IDX files as MNIST and Fashion-MNIST have them: train-images-idx3-ubyte and train-labels-idx1-ubyte,
+//     the same with t10k or test, each packed by gzip (.gz) or not. Labels are numbers, or the lines of a labels.txt that
+//     lies beside the files; without a file of labels there are none;
 //   - a folder of images, taken with all its sub-folders; the name of the first sub-folder on an image's path is its
 //     label, and where all images lie in sub-folders named train and test, these are parts and the next one the label;
 //   - an image file.
 //
-// Behind ":train" or ":test" only that part is taken, and of the first three behind ":test/17" only one image, counted
+// Behind ":train" or ":test" only that part is taken, and of the first four behind ":test/17" only one image, counted
 // from 0, as [Entry.Source] has it. The names sample and cifar10 win over files in the working directory: write
 // "./sample" for a folder of that name.
 //
@@ -31,11 +34,11 @@ const accepted = "a data set is a folder of images, an image file, a CIFAR-10 fo
 // folders, whose names begin with a dot, are passed over (see [Ignored]). Links are followed, each folder is listed once.
 // What cannot be listed is kept as a [Problem] (see [Problems]).
 //
-// CIFAR-10 is checked against the published sizes and SHA-256 sums of its batches and then held in memory. A folder is
-// listed, not decoded. Close the data set after use.
+// CIFAR-10 is checked against the published sizes and SHA-256 sums of its batches and then held in memory, and so are
+// IDX files, a byte a pixel, once their sizes fit. A folder is listed, not decoded. Close the data set after use.
 //
 // Errors: [ErrNotFound], [ErrNotDownloaded], [ErrNoPart], [ErrNoImages], [ErrArchive], [ErrBatchMissing],
-// [ErrBatchSize], [ErrBatchChecksum], those of [DecodeFile] for an image file, and those of the file system.
+// [ErrBatchSize], [ErrBatchChecksum], [ErrIDX], those of [DecodeFile] for an image file, and those of the file system.
 func Open(ctx context.Context, name string, opts Options) (Dataset, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
@@ -73,6 +76,17 @@ func openPath(ctx context.Context, name string, ref reference, opts Options) (Da
 	case info.IsDir():
 		if dir, ok := cifarFolderAt(ref.base, cifarBatches); ok {
 			return ref.of(openCIFARFolder(ctx, name, dir, ref.split, cifarBatches))
+		}
+		pairs, err := idxPairsIn(ref.base)
+		if err != nil {
+			return nil, err
+		}
+		if len(pairs) > 0 {
+			set, err := openIDX(ctx, name, ref.base, ref.split, pairs)
+			if err != nil {
+				return nil, err
+			}
+			return set.only(ref)
 		}
 		if ref.position >= 0 {
 			return nil, fmt.Errorf("%s: %w: an image of a folder is named by its path", name, ErrNoPart)

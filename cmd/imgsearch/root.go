@@ -21,6 +21,8 @@ A data set D is one of:
   sample            real CIFAR-10 images that are built in; sample:train and sample:test are its parts
   cifar10           CIFAR-10 as fetched by "imgsearch dataset get cifar10"; also cifar10:train, cifar10:test
   FILE.tar.gz       the official CIFAR-10 binary archive, or the folder unpacked from it (suffix :train or :test)
+  FOLDER            a folder of IDX files, as MNIST and Fashion-MNIST come (train-images-idx3-ubyte.gz and the like; suffix
+                    :train or :test)
   FOLDER            a folder of images, searched recursively; the names of sub-folders are the labels
   FILE              one image
 
