@@ -64,6 +64,9 @@ func (t *trainer) measureStep(ctx context.Context, within time.Duration) (time.D
 			}
 		}
 		buffer := p.next()
+		if err := t.corpus.err(); err != nil {
+			return 0, fmt.Errorf("measure the speed: %w", err)
+		}
 		// The learning rate is small, so that no weight runs off: that would change the speed.
 		if _, err := t.net.step(buffer, 1e-6); err != nil {
 			return 0, fmt.Errorf("measure the speed: %w", err)

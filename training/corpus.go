@@ -6,17 +6,20 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"math"
+	"strings"
 	"sync"
 
 	"imgsearch/dataset"
 	"imgsearch/internal/kernel"
 )
 
-// corpus holds all images of a data set, decoded and scaled to one square size.
+// corpus holds all images of a data set, decoded and scaled to one square size, in memory or in a file.
 type corpus struct {
 	size   int
-	pix    []uint8 // [images, 3, size, size]
+	pix    []uint8    // [images, 3, size, size]; nil where file is not
+	file   *imageFile // nil where the images are in memory
 	labels []dataset.Label
 	// digest is the hex SHA-256 of size and pixels. Labels, which never have an influence on weights, are not part of it.
 	digest string
@@ -24,10 +27,28 @@ type corpus struct {
 
 func (c *corpus) len() int { return len(c.labels) }
 
-// pixels returns image i, [3, size, size].
+// pixels returns image i, [3, size, size], not to be changed. After use of images, err must be asked.
 func (c *corpus) pixels(i int32) []uint8 {
+	if c.file != nil {
+		return c.file.read(int(i))
+	}
 	n := 3 * c.size * c.size
 	return c.pix[int(i)*n : (int(i)+1)*n : (int(i)+1)*n]
+}
+
+// err returns the error of the first image that could not be read from the file, if there was one.
+func (c *corpus) err() error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.err()
+}
+
+// close removes the file, if there is one.
+func (c *corpus) close() {
+	if c.file != nil {
+		c.file.remove()
+	}
 }
 
 // planes turns the pixels of an image, [size, size, 3], into planes, [3, size, size].
@@ -56,15 +77,20 @@ func (c *corpus) labelled() bool {
 	return false
 }
 
-// seal computes the digest.
-func (c *corpus) seal() {
+// seal computes the digest, which is the same for images in memory and in a file.
+func (c *corpus) seal() error {
 	h := sha256.New()
 	var head [16]byte
 	binary.LittleEndian.PutUint64(head[:], uint64(c.size))
 	binary.LittleEndian.PutUint64(head[8:], uint64(c.len()))
 	h.Write(head[:])
-	h.Write(c.pix)
+	if c.file == nil {
+		h.Write(c.pix)
+	} else if _, err := io.Copy(h, c.file.all(c.len())); err != nil {
+		return fmt.Errorf("read decoded images: %w", err)
+	}
 	c.digest = hex.EncodeToString(h.Sum(nil))
+	return nil
 }
 
 // channelStatistics returns mean and standard deviation of each channel over the given images, values 0 to 1, rounded
@@ -114,25 +140,58 @@ func (s squared) Read(ctx context.Context, i int) (dataset.Sample, error) {
 	return sample, err
 }
 
-// loadCorpus decodes the whole data set; the digest is left to seal. Images that cannot be read are left out and handed to onProblem; onLoad hears of
-// every image. Both are called from the calling goroutine.
-func loadCorpus(ctx context.Context, ds dataset.Dataset, size, threads int, onProblem func(dataset.Problem), onLoad func(done, total int)) (*corpus, error) {
-	n, total := 3*size*size, ds.Len()
-	c := &corpus{size: size, pix: make([]uint8, 0, n*total), labels: make([]dataset.Label, 0, total)}
-	err := dataset.Each(ctx, squared{ds, size}, threads, func(i int, s dataset.Sample, err error) error {
+// loading says how a corpus is loaded.
+type loading struct {
+	size, threads int
+	memory        int64  // bytes above which images go to a file, negative for no limit
+	out           string // the encoder file that it lies beside
+	// onProblem gets images that cannot be read and are left out, onLoad hears of every image. Both are called from the
+	// calling goroutine.
+	onProblem func(dataset.Problem)
+	onLoad    func(done, total int)
+}
+
+// loadCorpus decodes the whole data set; the digest is left to seal. The corpus must be closed after use.
+func loadCorpus(ctx context.Context, ds dataset.Dataset, l loading) (*corpus, error) {
+	n, total := 3*l.size*l.size, ds.Len()
+	c := &corpus{size: l.size, labels: make([]dataset.Label, 0, total)}
+	var err error
+	if l.memory >= 0 && int64(n)*int64(total) > l.memory {
+		c.file, err = createImageFile(l.out, n)
+	} else {
+		c.pix = make([]uint8, 0, n*total)
+	}
+	if err != nil {
+		return nil, err
+	}
+	kept := map[dataset.Label]dataset.Label{} // a data set's labels may be parts of longer strings
+	err = dataset.Each(ctx, squared{ds, l.size}, l.threads, func(i int, s dataset.Sample, err error) error {
 		if err != nil {
-			onProblem(dataset.Problem{Source: ds.Entry(i).Source, Err: err})
-		} else {
-			if len(s.Image.Pix) != n {
-				return fmt.Errorf("%s: image of %dx%d pixels where %dx%d is needed", ds.Entry(i).Source, s.Image.Width, s.Image.Height, size, size)
-			}
-			c.pix = append(c.pix, s.Image.Pix...)
-			c.labels = append(c.labels, ds.Entry(i).Label)
+			l.onProblem(dataset.Problem{Source: ds.Entry(i).Source, Err: err})
+			l.onLoad(i+1, total)
+			return nil
 		}
-		onLoad(i+1, total)
+		if len(s.Image.Pix) != n {
+			return fmt.Errorf("%s: image of %dx%d pixels where %dx%d is needed", ds.Entry(i).Source, s.Image.Width, s.Image.Height, l.size, l.size)
+		}
+		if c.file == nil {
+			c.pix = append(c.pix, s.Image.Pix...)
+		} else if err := c.file.add(s.Image.Pix); err != nil {
+			return err
+		}
+		label := ds.Entry(i).Label
+		if _, ok := kept[label]; !ok {
+			kept[label] = dataset.Label(strings.Clone(string(label)))
+		}
+		c.labels = append(c.labels, kept[label])
+		l.onLoad(i+1, total)
 		return nil
 	})
+	if err == nil && c.file != nil {
+		err = c.file.flush()
+	}
 	if err != nil {
+		c.close()
 		return nil, fmt.Errorf("read %s: %w", ds.Name(), err)
 	}
 	return c, nil

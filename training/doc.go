@@ -35,6 +35,9 @@
 // line: "start" (options, data set, machine), "step" (means over the steps since the line before), "held_back",
 // "warning", "interrupted", "resume", "stop", "end". A resume cuts off what was recorded after its checkpoint.
 //
+// Decoded images that take more memory than [CorpusOptions] allow lie in Out + ".images" while the run lasts. A killed run
+// leaves that file; the next one of the same Out replaces it.
+//
 // Two runs must not write to the same Out at the same time; nothing prevents it.
 //
 // gorgonia is this package's alone: none of its types appears in an exported signature.

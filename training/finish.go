@@ -200,6 +200,9 @@ func (t *trainer) finished(ctx context.Context) (embedder.Architecture, embedder
 		return a, w, fmt.Errorf("%w: %w", ErrDiverged, err)
 	}
 	m, err := momentsOf(ctx, encoder, t.corpus, t.finishSample(), t.Threads)
+	if err == nil {
+		err = t.corpus.err()
+	}
 	if err != nil {
 		return a, w, fmt.Errorf("features of the training images: %w", err)
 	}

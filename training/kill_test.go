@@ -40,6 +40,7 @@ func TestKilledChild(t *testing.T) {
 	}
 	o := killedOptions(t, out, steps, os.Getenv(killedMany) != "")
 	o.Threads = 2
+	o.Corpus.Memory = 1                                          // from a file, and the whole run's images in memory
 	o.afterStep = func(int) { time.Sleep(3 * time.Millisecond) } // so that no run is over before it is killed
 	if _, err := os.Stat(CheckpointPath(out)); err == nil {
 		o.Resume = true

@@ -61,6 +61,9 @@ func (t *trainer) loop(ctx context.Context) error {
 		asked := t.now()
 		buffer := p.next()
 		t.spent.waiting += t.now().Sub(asked)
+		if err := t.corpus.err(); err != nil {
+			return fmt.Errorf("step %d of %d: %w", step+1, t.at.Steps, err)
+		}
 		t.advance()
 		result, err := t.net.step(buffer, rate)
 		if err != nil {
@@ -124,6 +127,9 @@ func (t *trainer) measurementDue(now time.Time, cost time.Duration) bool {
 func (t *trainer) measure(ctx context.Context, finished *trainedNet) (time.Duration, error) {
 	begun := t.now()
 	h, err := t.held.measure(ctx, trainedNet{t.Architecture, t.net.weights()}, t.net.headWeights(), finished, t.at.Step)
+	if err == nil {
+		err = t.corpus.err()
+	}
 	if err != nil {
 		return 0, err
 	}

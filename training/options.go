@@ -17,7 +17,8 @@ type Options struct {
 	// shows and for nothing else.
 	Data dataset.Dataset
 	// Out is the encoder file to write. Beside it lie Out + ".jsonl", the run record, and until the run is finished
-	// Out + ".checkpoint". With the empty string nothing is written and nothing can be resumed.
+	// Out + ".checkpoint", as well as Out + ".images" where CorpusOptions have it so. With the empty string no encoder is
+	// written and nothing can be resumed.
 	Out string
 	// Overwrite lets Run replace an encoder file, and drop the checkpoint of an unfinished run, that are there already.
 	// Default false: they are ErrExists.
@@ -30,7 +31,7 @@ type Options struct {
 	// Architecture, LearningRate and the budget where they are not given. With "" these three are required.
 	Preset string
 	// Size is the side in pixels that images are scaled to, 16 to 256; 0 is the preset's. Twice the side shows more
-	// detail, takes four times the memory (3*Size*Size bytes an image) and more time.
+	// detail, takes four times the memory (3*Size*Size bytes an image, see CorpusOptions) and more time.
 	Size int
 	// Dim is the number of values of an embedding, 2 to 1024; 0 is the preset's. More values tell more images apart, and
 	// make index files and queries dearer in proportion. With Finish.PCA it is that of the finished encoder.
@@ -100,6 +101,8 @@ type Options struct {
 	Seed uint64
 	// Threads is the number of processors to use; 0 is all.
 	Threads int
+	// Corpus says where the decoded images are kept.
+	Corpus CorpusOptions
 	// HeldBack is the number of images that are kept out of the training and measured on now and then, at most half of
 	// all. 0 is a tenth of the images, at most 2,000, and none where there are fewer than 200 images; negative is none.
 	HeldBack int

@@ -27,6 +27,8 @@ type Progress struct {
 	Phase Phase
 	// Loaded of Images are decoded (Loading); later Images is the number of training images.
 	Loaded, Images int
+	// ImagesFile is the file that the decoded images are in; "" while they are loaded, and where they are in memory.
+	ImagesFile string
 
 	// Step steps of Steps are done, which become fewer where a run stops early; Epoch counts passes over the training images, with fraction.
 	Step, Steps int
@@ -187,6 +189,9 @@ func (t *trainer) report(phase Phase) {
 		Loss: t.at.Meter.Loss.value(), Active: t.at.Meter.Active.value(), LearningRate: math.NaN(),
 		ImagesPerSecond: t.speed.imagesPerSecond(t.batch), HeldBack: t.at.HeldBack, Collapsed: t.at.Watch.Collapsed,
 		Warnings: slices.Clip(t.at.Watch.Warnings),
+	}
+	if t.corpus.file != nil {
+		p.ImagesFile = t.corpus.file.path
 	}
 	if t.at.Step > 0 {
 		p.LearningRate = t.rate(t.at.Step - 1)

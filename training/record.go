@@ -25,6 +25,7 @@ type startLine struct {
 	Dataset  string     `json:"dataset"`
 	Finger   string     `json:"dataset_fingerprint"`
 	Images   int        `json:"images"`
+	InFile   bool       `json:"images_in_file,omitempty"` // rather than in memory
 	Skipped  int        `json:"skipped"`
 	Train    int        `json:"train_images"`
 	HeldBack int        `json:"held_back_images"`
@@ -181,7 +182,7 @@ func (t *trainer) openRecord(from *checkpoint) (err error) {
 	if err := t.record.add(startLine{
 		Kind: "start", Time: now, Program: t.Program, Go: runtime.Version(), System: systemName(), CPUs: runtime.NumCPU(),
 		Threads: t.Threads, Kernel: t.at.Kernel, Options: t.at.Options, Dataset: t.dataset, Finger: t.fingerprint,
-		Images: t.corpus.len(), Skipped: t.skipped, Train: len(t.train), HeldBack: len(t.back), Batch: t.batch, Rows: t.perGroup, Peak: t.peakRate,
+		Images: t.corpus.len(), InFile: t.corpus.file != nil, Skipped: t.skipped, Train: len(t.train), HeldBack: len(t.back), Batch: t.batch, Rows: t.perGroup, Peak: t.peakRate,
 		Steps: t.at.Steps, Weights: t.Architecture.ParameterCount(), FLOPs: t.Architecture.FLOPs(),
 		Mean: t.Architecture.Mean, Std: t.Architecture.Std,
 	}); err != nil {

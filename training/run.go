@@ -64,6 +64,7 @@ func run(ctx context.Context, o Options, makeNet func(networkConfig) (stepper, e
 	if err != nil {
 		return nil, err
 	}
+	defer t.closeCorpus()
 	if err := t.load(ctx); err != nil {
 		return nil, err
 	}
@@ -90,6 +91,13 @@ func run(ctx context.Context, o Options, makeNet func(networkConfig) (stepper, e
 func (t *trainer) closeNet() {
 	if t.net != nil {
 		_ = t.net.close()
+	}
+}
+
+// closeCorpus removes the images that went to a file.
+func (t *trainer) closeCorpus() {
+	if t.corpus != nil {
+		t.corpus.close()
 	}
 }
 

@@ -27,15 +27,21 @@ func (t *trainer) load(ctx context.Context) error {
 				LearningRate: math.NaN(), ImagesPerSecond: math.NaN()})
 		}
 	}
-	if t.corpus, err = loadCorpus(ctx, t.Data, t.Size, t.Threads, problem, loaded); err != nil {
+	if t.corpus, err = loadCorpus(ctx, t.Data, loading{
+		size: t.Size, threads: t.Threads, memory: t.Corpus.limit(), out: t.Out, onProblem: problem, onLoad: loaded,
+	}); err != nil {
 		return err
 	}
 	var sealing sync.WaitGroup
-	sealing.Go(t.corpus.seal)
+	var unsealed error
+	sealing.Go(func() { unsealed = t.corpus.seal() })
 	t.fingerprint, err = dataset.Fingerprint(ctx, t.Data)
 	sealing.Wait()
 	if err != nil {
 		return fmt.Errorf("fingerprint of %s: %w", t.dataset, err)
+	}
+	if unsealed != nil {
+		return unsealed
 	}
 	t.Data = nil
 	t.OnLoaded()
@@ -84,6 +90,9 @@ func (t *trainer) prepare(ctx context.Context, from *checkpoint) error {
 	weights := embedder.InitWeights(t.Architecture, rand.New(rand.NewPCG(t.Seed, uint64(streamWeights))))
 	if first := t.Architecture.Layers[0]; first.Init == embedder.InitWhiten && from == nil {
 		weights[t.Architecture.Parameters()[0].Name] = whiteningFilters(t.corpus, t.train, t.Architecture, first.Kernel, t.Seed)
+	}
+	if err := t.corpus.err(); err != nil {
+		return err
 	}
 	head := initHeadWeights(t.trainedDim, t.Head, rand.New(rand.NewPCG(t.Seed, uint64(streamHead))))
 	maps.Copy(weights, head)
