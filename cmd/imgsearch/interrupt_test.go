@@ -113,7 +113,7 @@ func TestInterruptTraining(t *testing.T) {
 	skipWithoutSignals(t)
 	t.Parallel()
 	dir := t.TempDir()
-	c := start(t, dir, trainArgs(t)...)
+	c := start(t, dir, trainArgs(t, "--memory", "1kB")...)
 	record := filepath.Join(dir, "t.encoder.jsonl")
 	c.until(t, "step", func() bool { return bytes.Contains(contents(record), []byte(`"kind":"step"`)) })
 	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
@@ -127,8 +127,10 @@ func TestInterruptTraining(t *testing.T) {
 	if !said.MatchString(c.stderr.String()) || c.stdout.String() != "" {
 		t.Errorf("stdout %q, stderr\n%s", c.stdout.String(), c.stderr.String())
 	}
-	if exists(filepath.Join(dir, "t.encoder")) {
-		t.Error("an encoder is there already")
+	for _, name := range []string{"t.encoder", "t.encoder.images"} {
+		if exists(filepath.Join(dir, name)) {
+			t.Errorf("%s is there", name)
+		}
 	}
 
 	c = start(t, dir, trainArgs(t)...)

@@ -36,6 +36,7 @@ type trainFlags struct {
 	seed        uint64
 	threads     int
 	heldBack    int
+	memory      string
 	resume      bool
 	force       bool
 }
@@ -73,6 +74,8 @@ func newTrain(s *streams) *cobra.Command {
 	flags.Uint64Var(&f.seed, "seed", 1, "seed `N` of weights, order and views; equal seeds give equal encoders")
 	flags.IntVar(&f.threads, "threads", 0, "use `N` threads; the result does not depend on it (default: all cores)")
 	flags.IntVar(&f.heldBack, "held-back", 0, "keep `N` images out and measure on them (default: a tenth, at most 2,000; -1: none)")
+	flags.StringVar(&f.memory, "memory", "", "`SIZE` that decoded images may take, such as 500MB; more of them go to FILE.images while the "+
+		"run lasts (default: a quarter of the machine's memory)")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run that was interrupted")
 	flags.BoolVar(&f.force, "force", false, "replace an encoder file or an unfinished run")
 	exclusive(cmd, "minutes", "epochs", "steps")
@@ -141,6 +144,11 @@ func (f trainFlags) options(changed func(string) bool) (training.Options, error)
 	o.Size, o.Dim, o.Seed, o.Threads, o.HeldBack = f.size, f.dim, f.seed, f.threads, f.heldBack
 	o.LearningRate, o.Precision = f.lr, training.Precision(f.precision)
 	o.Program = "imgsearch " + version()
+	if changed("memory") {
+		if o.Corpus.Memory, err = parseSize(f.memory); err != nil {
+			return o, usagef("--memory %q: %w", f.memory, err)
+		}
+	}
 	if changed("batch") {
 		o.Batch = f.batch
 	}
@@ -286,6 +294,7 @@ func train(ctx context.Context, s *streams, o training.Options, data []string) (
 // trainLine shows the progress of a training run.
 type trainLine struct {
 	status   *statusLine
+	told     bool // where the images are
 	heldBack int // step of the measurement that was shown last
 	warned   int
 }
@@ -299,6 +308,10 @@ func (l *trainLine) show(p training.Progress) {
 		l.status.keep("warning: " + warning)
 	}
 	l.warned = len(p.Warnings)
+	if p.ImagesFile != "" && !l.told {
+		l.told = true
+		l.status.keep(fmt.Sprintf("the decoded images take more than the memory they may have: they are in %s while the run lasts", p.ImagesFile))
+	}
 	switch p.Phase {
 	case training.Loading:
 		l.status.update(func(int) string {
