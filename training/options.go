@@ -104,7 +104,8 @@ type Options struct {
 	// Corpus says where the decoded images are kept.
 	Corpus CorpusOptions
 	// HeldBack is the number of images that are kept out of the training and measured on now and then, at most half of
-	// all. 0 is a tenth of the images, at most 2,000, and none where there are fewer than 200 images; negative is none.
+	// all. 0 is a tenth of the images, at most 2,000 and at least 50, but no more than a fifth of all, and none where there
+	// are fewer than 50 images; negative is none.
 	HeldBack int
 	// TrainOnAll measures on the held-back images but trains on them as well, as the study did.
 	TrainOnAll bool
@@ -414,10 +415,10 @@ func (o Options) heldBackCount(images int) (int, error) {
 	case o.HeldBack < 0:
 		return 0, nil
 	case o.HeldBack == 0:
-		if images < 200 {
+		if images < 50 {
 			return 0, nil
 		}
-		return min(images/10, 2000), nil
+		return min(max(images/10, 50), images/5, 2000), nil
 	case o.HeldBack > images/2:
 		return 0, optionError("held back", o.HeldBack, fmt.Sprintf("at most %d, half of the images", images/2))
 	}

@@ -21,6 +21,7 @@ const (
 	streamFinish
 	streamMoreViews
 	streamCrop
+	streamCompare
 )
 
 // rng is SplitMix64 (Steele, Lea and Flood 2014) started at a hash of its keys.

@@ -71,13 +71,14 @@ type eventLine struct {
 
 // endLine is the last line of a finished run.
 type endLine struct {
-	Kind     string    `json:"kind"` // "end"
-	Time     time.Time `json:"time"`
-	Step     int       `json:"step"`
-	Epoch    float64   `json:"epoch"`
-	Loss     float64   `json:"loss"`
-	HeldBack *HeldBack `json:"held_back,omitempty"`
-	Seconds  float64   `json:"seconds"`
+	Kind     string      `json:"kind"` // "end"
+	Time     time.Time   `json:"time"`
+	Step     int         `json:"step"`
+	Epoch    float64     `json:"epoch"`
+	Loss     float64     `json:"loss"`
+	HeldBack *HeldBack   `json:"held_back,omitempty"`
+	Compared *Comparison `json:"comparison,omitempty"`
+	Seconds  float64     `json:"seconds"`
 	// ImagesPerSecond counts anchors, over all Seconds.
 	ImagesPerSecond float64 `json:"images_per_second"`
 	// Where time went since the start or the last resume. The first two were before Seconds, the others are part of them.

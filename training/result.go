@@ -27,6 +27,8 @@ type Result struct {
 	HeldBack *HeldBack
 	// Stopped tells why there were fewer steps than planned; nil where there were as many.
 	Stopped *Stopped
+	// Comparison sets the encoder beside the built-in one; nil where no images were held back from the training.
+	Comparison *Comparison
 	// Elapsed is the time spent in training, that before a resume counted.
 	Elapsed time.Duration
 	// ImagesPerSecond counts anchors over all of Elapsed, measurements, checkpoints and the finish included. For each of
@@ -59,9 +61,13 @@ func (t *trainer) finish(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDiverged, err)
 	}
+	comparison, err := t.compare(ctx, encoder)
+	if err != nil {
+		return nil, t.interrupted(err)
+	}
 	result := &Result{
 		Encoder: encoder, Steps: t.at.Step, Epochs: t.epoch(), Images: len(t.train), Batch: t.batch, Loss: loss,
-		HeldBack: t.at.HeldBack, Elapsed: seconds(t.seconds()), Rows: t.perGroup, Skipped: t.skipped,
+		HeldBack: t.at.HeldBack, Comparison: comparison, Elapsed: seconds(t.seconds()), Rows: t.perGroup, Skipped: t.skipped,
 		Warnings: slices.Clone(t.at.Watch.Warnings), Stopped: t.at.Stop.Stopped,
 	}
 	if result.Elapsed > 0 {
@@ -74,7 +80,7 @@ func (t *trainer) finish(ctx context.Context) (*Result, error) {
 			return nil, errors.Join(err, t.save())
 		}
 		if err := t.record.add(endLine{
-			Kind: "end", Time: t.now(), Step: t.at.Step, Epoch: t.epoch(), Loss: loss, HeldBack: t.at.HeldBack,
+			Kind: "end", Time: t.now(), Step: t.at.Step, Epoch: t.epoch(), Loss: loss, HeldBack: t.at.HeldBack, Compared: comparison,
 			Seconds: rounded(result.Elapsed.Seconds()), ImagesPerSecond: rounded(result.ImagesPerSecond),
 			Loading: rounded(t.spent.loading.Seconds()), Preparing: rounded(t.spent.preparing.Seconds()),
 			Waiting: rounded(t.spent.waiting.Seconds()), Measuring: rounded(t.spent.measuring.Seconds()),

@@ -144,6 +144,9 @@ func (t *trainer) settle(ctx context.Context, from *checkpoint) error {
 		if t.at.Steps, err = stepsFor(t.Epochs, len(t.train)/t.batch); err != nil {
 			return err
 		}
+		if t.at.Steps < fewSteps {
+			t.at.Watch.warn("short", fmt.Sprintf("%d epochs are %d steps only: give more epochs, or a smaller batch", t.Epochs, t.at.Steps))
+		}
 	default:
 		if t.at.Steps, err = t.measureSteps(ctx); err != nil {
 			return err
@@ -155,7 +158,7 @@ func (t *trainer) settle(ctx context.Context, from *checkpoint) error {
 	return nil
 }
 
-// fewSteps is the number of steps below which a budget of minutes is warned of.
+// fewSteps is the number of steps below which a budget of minutes or epochs is warned of.
 const fewSteps = 20
 
 // fewImages is the number of training images below which a run is warned of.
@@ -167,7 +170,8 @@ func (t *trainer) firstWarnings() {
 		w.warn("batch", fmt.Sprintf("the batch is %d, all training images, not %d", t.batch, t.Batch))
 	}
 	if len(t.train) < fewImages {
-		w.warn("few", fmt.Sprintf("%d training images are few: the encoder will know these and may not serve for others", len(t.train)))
+		w.warn("few", fmt.Sprintf("%d training images are few: the encoder will know these and may not serve for others; "+
+			"the built-in encoder may serve better", len(t.train)))
 	}
 	if n := min(t.Finish.Images, len(t.train)); t.Finish.PCA && n < finishPerFeature*t.trainedDim {
 		w.warn("finish", fmt.Sprintf("the principal components of %d features are taken of %d images only: the weak ones are noise", t.trainedDim, n))

@@ -73,7 +73,7 @@ func newTrain(s *streams) *cobra.Command {
 	flags.StringVar(&f.precision, "precision", "", "the convolutions multiply `P` numbers: "+joined(training.Precisions(), ", ")+" (default: float32)")
 	flags.Uint64Var(&f.seed, "seed", 1, "seed `N` of weights, order and views; equal seeds give equal encoders")
 	flags.IntVar(&f.threads, "threads", 0, "use `N` threads; the result does not depend on it (default: all cores)")
-	flags.IntVar(&f.heldBack, "held-back", 0, "keep `N` images out and measure on them (default: a tenth, at most 2,000; -1: none)")
+	flags.IntVar(&f.heldBack, "held-back", 0, "keep `N` images out and measure on them (default: a tenth, 50 to 2,000; -1: none)")
 	flags.StringVar(&f.memory, "memory", "", "`SIZE` that decoded images may take, such as 500MB; more of them go to FILE.images while the "+
 		"run lasts (default: a quarter of the machine's memory)")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run that was interrupted")
@@ -102,7 +102,9 @@ run would have had. A record of the run lies in FILE.jsonl.
 
 The progress line shows the loss, the share of triplets that still have one ("active"), and how often the nearest
 neighbour of a held-back image has its label ("purity@1"). Without labels it shows how often a view of a held-back image
-has that image as its nearest ("match"). A run whose embeddings become all the same is called COLLAPSED.
+has that image as its nearest ("match"). At the end the same is asked of training images and of the built-in encoder
+("views found"): a large difference says that the encoder knows its training images by heart, or that the built-in one
+serves these images better. A run whose embeddings become all the same is called COLLAPSED.
 
 Presets:
 `)
@@ -237,6 +239,10 @@ func runTrain(ctx context.Context, s *streams, f trainFlags, changed func(string
 	}
 	if result.Stopped != nil {
 		pairs = append(pairs, "stopped", result.Stopped.String())
+	}
+	if c := result.Comparison; c != nil {
+		pairs = append(pairs, "views found", fmt.Sprintf("%.3f of held-back images, %.3f of training images; built-in encoder %.3f of held-back ones (among %s)",
+			c.HeldBack, c.Training, c.BuiltIn, count(c.Gallery, "image")))
 	}
 	for _, warning := range result.Warnings {
 		pairs = append(pairs, "warning", warning)
