@@ -76,29 +76,12 @@ func presetNames() string {
 // strength.
 var twoViews = ViewOptions{CropArea: 0.25, Flip: 0.5, Brightness: 0.4, Contrast: 0.4, Saturation: 0.4, Hue: 0.1, Gray: 0.2}
 
+// recipes lists the presets. Those made by timed are one recipe for different amounts of time.
 var recipes = []recipe{
-	{
-		name:    "default",
-		summary: "two views by crop, flip and colour, negatives from the whole batch; a small residual net",
-		size:    32, dim: 64,
-		net:     func(size, dim int) embedder.Architecture { return residualNet(size, dim, 32, 64, 128) },
-		minutes: 30, batch: 256, learningRate: 0.12, learningRateBatch: 256,
-		options: Options{
-			Loss: LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, Views: twoViews,
-			Schedule: OneCycle, WarmUp: 0.1, Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4,
-		},
-	},
-	{
-		name:    "tiny",
-		summary: "the default in small, for a first look within seconds",
-		size:    32, dim: 64,
-		net:     func(size, dim int) embedder.Architecture { return residualNet(size, dim, 16, 32, 64) },
-		minutes: 0.25, batch: 128, learningRate: 0.12, learningRateBatch: 128,
-		options: Options{
-			Loss: LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, Views: twoViews,
-			Schedule: OneCycle, WarmUp: 0.1, Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4,
-		},
-	},
+	timed("default", "two views by crop, flip and colour, negatives from the whole batch; a small residual net; 2 hours", 120, 256, 32, 64, 128),
+	timed("fast", "the same in 10 minutes", 10, 256, 32, 64, 128),
+	timed("best", "the same with a wider net, overnight", 600, 256, 48, 96, 192),
+	timed("tiny", "the same in small, for a first look within seconds", 0.25, 128, 16, 32, 64),
 	{
 		name:    "seed",
 		summary: "the study that imgsearch grew from, exactly: dropout positives, random negatives, one triplet a step",
@@ -111,6 +94,19 @@ var recipes = []recipe{
 			Schedule: Constant, Momentum: 0.9, TrainOnAll: true,
 		},
 	},
+}
+
+// timed is the recipe for a budget of minutes: with more of them a wider net, of widths a, b and c, pays.
+func timed(name, summary string, minutes float64, batch, a, b, c int) recipe {
+	return recipe{
+		name: name, summary: summary, size: 32, dim: 64,
+		net:     func(size, dim int) embedder.Architecture { return residualNet(size, dim, a, b, c) },
+		minutes: minutes, batch: batch, learningRate: 0.12, learningRateBatch: batch,
+		options: Options{
+			Loss: LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, Views: twoViews,
+			Schedule: OneCycle, WarmUp: 0.1, Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4,
+		},
+	}
 }
 
 // studyNet is the study's net for other sizes and dims too.
