@@ -301,7 +301,7 @@ func train(ctx context.Context, s *streams, o training.Options, data []string) (
 type trainLine struct {
 	status   *statusLine
 	told     bool // where the images are
-	heldBack int // step of the measurement that was shown last
+	heldBack int  // step of the measurement that was shown last
 	warned   int
 }
 
