@@ -163,7 +163,7 @@ func newTrainJob(w *work, threads, steps int) (*trainJob, error) {
 	for range steps {
 		step, err := training.NewBareStep(training.BareStepOptions{
 			Architecture: w.Architecture, Head: w.Head, Loss: w.Loss, Groups: w.Groups, Threads: threads, LearningRate: w.Rate,
-			Momentum: w.Momentum, Nesterov: w.Nesterov, WeightDecay: w.WeightDecay, Seed: w.Seed,
+			Momentum: w.Momentum, Nesterov: w.Nesterov, WeightDecay: w.WeightDecay, Optimizer: w.Optimizer, Seed: w.Seed,
 		})
 		if err != nil {
 			j.close()

@@ -131,8 +131,9 @@ type wholeRun struct {
 	Threads int `json:"threads"`
 	Steps   int `json:"steps"`
 	Batch   int `json:"batch"`
-	// Program and Bare are images a second of each pair of turns: of the whole program after its first step, with views,
-	// progress, measurements on held-back images and checkpoints; and of the step alone.
+	// Program and Bare are images a second of each pair of turns: of the whole program in the second half of its steps,
+	// which are those at the encoder's size, with views, progress, measurements on held-back images and checkpoints; and
+	// of the step alone.
 	Program []float64 `json:"program_images_per_second"`
 	Bare    []float64 `json:"bare_images_per_second"`
 	// Memory is the most that the process held, in bytes; 0 where the system does not tell.
@@ -150,7 +151,7 @@ func (w wholeRun) share() float64 {
 
 // measureProgram trains with the preset default, in turns with its bare step.
 func (m *measurer) measureProgram(ctx context.Context, p *program, r row, data string, quick bool) ([]wholeRun, error) {
-	seconds, pairs := 7.0, 3
+	seconds, pairs := 10.0, 3
 	if quick {
 		seconds, pairs = 2, 1
 	}
@@ -160,8 +161,13 @@ func (m *measurer) measureProgram(ctx context.Context, p *program, r row, data s
 		if err != nil {
 			return nil, err
 		}
-		job := "program"
-		if _, err := w.ask(ctx, request{Do: "prepare", Job: job, Work: &r.work}); err != nil {
+		job, bare := "program", r.work
+		preset, err := training.PresetByName("default")
+		if err != nil {
+			return nil, err
+		}
+		bare.Optimizer = preset.Optimizer
+		if _, err := w.ask(ctx, request{Do: "prepare", Job: job, Work: &bare}); err != nil {
 			return nil, err
 		}
 		warm, err := w.ask(ctx, request{Do: "run", Job: job, Count: 3})
@@ -197,7 +203,7 @@ func (m *measurer) measureProgram(ctx context.Context, p *program, r row, data s
 	return out, nil
 }
 
-// train runs `imgsearch train` and returns how many steps a second it made after the first one.
+// train runs `imgsearch train` and returns how many steps a second it made in the second half.
 func (p *program) train(ctx context.Context, data string, threads, steps, batch int) (float64, int64, error) {
 	encoder := filepath.Join(p.folder, "run.encoder")
 	_, memory, err := p.run(ctx, threads, "train", "--data", part(data, "train"), "--preset", "default", "--force",
@@ -209,12 +215,12 @@ func (p *program) train(ctx context.Context, data string, threads, steps, batch 
 	if err != nil {
 		return 0, 0, err
 	}
-	perSecond, err := stepsPerSecond(record)
+	perSecond, err := stepsPerSecond(record, steps/2)
 	return perSecond, memory, err
 }
 
-// stepsPerSecond reads a run record: the steps after those of the first line, over the time that passed since.
-func stepsPerSecond(record []byte) (float64, error) {
+// stepsPerSecond reads a run record: the steps after those of the first line behind so many, over the time that passed since.
+func stepsPerSecond(record []byte, behind int) (float64, error) {
 	type line struct {
 		Kind    string
 		Step    int
@@ -228,7 +234,7 @@ func stepsPerSecond(record []byte) (float64, error) {
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return 0, fmt.Errorf("run record: %w", err)
 		}
-		if l.Kind != "step" {
+		if l.Kind != "step" || l.Step <= behind {
 			continue
 		}
 		if first.Kind == "" {

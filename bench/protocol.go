@@ -33,7 +33,9 @@ type work struct {
 	WeightDecay float64              `json:"weight_decay"`
 	Nesterov    bool                 `json:"nesterov"`
 	Rate        float64              `json:"rate"`
-	Seed        uint64               `json:"seed"`
+	// Optimizer is for imgsearch alone; the zero value is SGD, which PyTorch is compared on.
+	Optimizer training.OptimizerOptions `json:"optimizer,omitzero"`
+	Seed      uint64                    `json:"seed"`
 
 	// Pixels is a file of images, [N, S, S, 3] uint8; for "embed".
 	Pixels string `json:"pixels,omitempty"`

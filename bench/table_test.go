@@ -168,12 +168,19 @@ func TestStepsPerSecond(t *testing.T) {
 {"kind":"step","step":5,"seconds":3}
 {"kind":"step","step":9,"seconds":4.5}
 {"kind":"end","step":9,"seconds":6}
-`))
+`), 0)
 	if err != nil || got != 4 {
 		t.Errorf("%v steps a second, want 4; error %v", got, err)
 	}
+	got, err = stepsPerSecond([]byte(`{"kind":"step","step":4,"seconds":1}
+{"kind":"step","step":5,"seconds":2}
+{"kind":"step","step":9,"seconds":4}
+`), 4)
+	if err != nil || got != 2 {
+		t.Errorf("%v steps a second behind the fourth, want 2; error %v", got, err)
+	}
 	for _, record := range []string{"", "{", `{"kind":"step","step":1,"seconds":2}`} {
-		if _, err := stepsPerSecond([]byte(record)); err == nil {
+		if _, err := stepsPerSecond([]byte(record), 0); err == nil {
 			t.Errorf("%q is no error", record)
 		}
 	}

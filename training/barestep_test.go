@@ -27,10 +27,11 @@ func TestBareStepIsTheRunsStep(t *testing.T) {
 	if b.Images() != 8 {
 		t.Errorf("%d images a step, want 8", b.Images())
 	}
-	if want := recipeByName("tiny").net(16, 64); len(options.Architecture.Layers) != len(want.Layers) {
-		t.Errorf("%d layers, want the preset's %d", len(options.Architecture.Layers), len(want.Layers))
+	// The last layer is none that is trained: it comes with the finish.
+	if want := len(recipeByName("tiny").net(16, 64).Layers) - 2; len(options.Architecture.Layers) != want || len(options.Head) != 2 {
+		t.Errorf("%d layers and %d of a head, want the preset's %d and 2", len(options.Architecture.Layers), len(options.Head), want)
 	}
-	if !options.Nesterov || options.Momentum != 0.9 || options.WeightDecay != 5e-4 {
+	if !options.Nesterov || options.Momentum != 0.95 || options.WeightDecay != 0.02 || options.Optimizer.Optimizer != Muon {
 		t.Errorf("solver %+v, want the preset's", options)
 	}
 	before := b.net.weights()

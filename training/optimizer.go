@@ -124,7 +124,7 @@ func (o OptimizerOptions) learningRate(batch int) float64 {
 	case LARS:
 		return 0.3 * share
 	case Muon:
-		return 0.02 * math.Sqrt(share)
+		return 0.03 * math.Sqrt(share)
 	}
 	return 0.1 * share
 }

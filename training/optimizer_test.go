@@ -416,15 +416,17 @@ func TestOptimizerSetsLearningRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	preset := o.peak(256)
-	for _, optimizer := range []Optimizer{AdamW, LARS, Muon} {
+	for _, optimizer := range []Optimizer{AdamW, LARS, SGD} {
 		o.Optimizer.Optimizer = optimizer
 		if a, b := o.peak(256), o.peak(64); a == preset || !(b < a && b >= a/4) {
 			t.Errorf("%s: rate %v for 256 and %v for 64", optimizer, a, b)
 		}
 	}
-	o.Optimizer.Optimizer = SGD
-	if o.peak(256) != preset {
-		t.Errorf("sgd: rate %v, the preset's is %v", o.peak(256), preset)
+	if o, err = PresetByName("seed"); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := o.peak(1), o.peak(64); a != 0.001 || b != a {
+		t.Errorf("a preset with a rate of its own: %v and %v", a, b)
 	}
 }
 

@@ -55,7 +55,7 @@ type Options struct {
 	Views ViewOptions
 	// MultiView asks for more views of each image, and for small crops.
 	MultiView MultiViewOptions
-	// Sizes lets the run begin on smaller images.
+	// Sizes lets the run begin on smaller images; where the net is the preset's, no stages stand for the preset's.
 	Sizes SizeOptions
 
 	// Epochs, Steps and Minutes are the budget; at most one may be set, and with none the preset's counts. An epoch is
@@ -307,6 +307,9 @@ func (o Options) withNet(p *recipe) (Options, error) {
 			return fail("dim", o.Dim, fmt.Sprintf("%d to %d", minDim, maxDim))
 		}
 		o.Architecture = p.net(o.Size, o.Dim)
+		if len(o.Sizes.Stages) == 0 {
+			o.Sizes = p.sizes(o.Size)
+		}
 	}
 	a := o.Architecture
 	if a.Std == [3]float32{} { // measured later; any valid value serves the check
@@ -352,13 +355,10 @@ func (o Options) peak(batch int) float64 {
 		return o.LearningRate
 	}
 	p := recipeByName(o.Preset)
-	if o.Optimizer.name() != p.options.Optimizer.name() {
+	if p.learningRate == 0 || o.Optimizer.name() != p.options.Optimizer.name() {
 		return o.Optimizer.learningRate(batch)
 	}
-	if p.learningRateBatch == 0 {
-		return p.learningRate
-	}
-	return p.learningRate * float64(batch) / float64(p.learningRateBatch)
+	return p.learningRate
 }
 
 // recorded is what of the options has an influence on the weights, as checkpoints and run records hold it.

@@ -70,7 +70,7 @@ func TestLearningRateFollowsBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, b := o.peak(256), o.peak(64); math.Abs(a-4*b) > 1e-12 {
+	if a, b := o.peak(256), o.peak(64); math.Abs(a-2*b) > 1e-12 { // as Muon has it: by the root
 		t.Errorf("rate %v for 256 and %v for 64", a, b)
 	}
 	o.LearningRate = 0.5

@@ -50,9 +50,10 @@ type recipe struct {
 	epochs, steps int
 	minutes       float64
 	batch         int
-	// learningRate is meant for a batch of learningRateBatch and grows in proportion to it; 0 for any batch.
-	learningRate      float64
-	learningRateBatch int
+	// learningRate is the highest one; 0 is the optimiser's.
+	learningRate float64
+	// grows has the first half of the steps made on images of three quarters of the side.
+	grows bool
 
 	options Options
 }
@@ -76,11 +77,12 @@ func presetNames() string {
 // strength.
 var twoViews = ViewOptions{CropArea: 0.25, Flip: 0.5, Brightness: 0.4, Contrast: 0.4, Saturation: 0.4, Hue: 0.1, Gray: 0.2}
 
-// recipes lists the presets. Those made by timed are one recipe for different amounts of time.
+// recipes lists the presets. Those made by timed are one recipe for different amounts of time. docs/recipe.md says what each
+// of its parts is worth.
 var recipes = []recipe{
-	timed("default", "two views by crop, flip and colour, negatives from the whole batch; a small residual net; 2 hours", 120, 256, 32, 64, 128),
-	timed("fast", "the same in 10 minutes", 10, 256, 32, 64, 128),
-	timed("best", "the same with a wider net, overnight", 600, 256, 48, 96, 192),
+	timed("default", "two views by crop, flip and colour, negatives from the whole batch; a small residual net; 2 hours", 120, 256, 48, 96, 192),
+	timed("fast", "the same with a narrower net, 10 minutes", 10, 256, 32, 64, 128),
+	timed("best", "the same with a wider net, overnight", 600, 256, 64, 128, 256),
 	timed("tiny", "the same in small, for a first look within seconds", 0.25, 128, 16, 32, 64),
 	{
 		name:    "seed",
@@ -101,12 +103,24 @@ func timed(name, summary string, minutes float64, batch, a, b, c int) recipe {
 	return recipe{
 		name: name, summary: summary, size: 32, dim: 64,
 		net:     func(size, dim int) embedder.Architecture { return residualNet(size, dim, a, b, c) },
-		minutes: minutes, batch: batch, learningRate: 0.12, learningRateBatch: batch,
+		minutes: minutes, batch: batch, grows: true,
 		options: Options{
 			Loss: LossOptions{Loss: LossSmoothTriplet, Temperature: 0.1}, Views: twoViews,
-			Schedule: OneCycle, WarmUp: 0.1, Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4,
+			Head:      []embedder.Layer{{Kind: embedder.Linear, Out: 64, Bias: true}, {Kind: embedder.L2Norm}},
+			Finish:    FinishOptions{PCA: true, Whitening: 0.75, Mirror: true},
+			Optimizer: OptimizerOptions{Optimizer: Muon}, Schedule: OneCycle, WarmUp: 0.1, Momentum: 0.95, Nesterov: true,
+			WeightDecay: 0.02,
 		},
 	}
+}
+
+// sizes are the stages of a recipe for images of a size.
+func (r *recipe) sizes(size int) SizeOptions {
+	small := size * 3 / 4 / 8 * 8
+	if !r.grows || small < minSize {
+		return SizeOptions{}
+	}
+	return SizeOptions{Stages: []SizeStage{{Share: 0.5, Size: small}, {Share: 0.5, Size: size}}}
 }
 
 // studyNet is the study's net for other sizes and dims too.

@@ -19,17 +19,18 @@ func (o Options) withLoss() (Options, error) {
 		return o, nil
 	}
 	o.Loss = o.Loss.complete()
-	layers := o.Architecture.Layers
-	if len(o.Head) > 0 {
-		layers = o.Head
-	}
-	if !o.Loss.onColumns() || layers[len(layers)-1].Kind != embedder.L2Norm {
+	if !o.Loss.onColumns() {
 		return o, nil
 	}
-	if len(o.Head) > 0 {
-		return Options{}, optionError("head", "ends in l2norm", "without it at the end with "+string(o.Loss.Loss))
+	if n := len(o.Head); n > 0 {
+		if o.Head[n-1].Kind == embedder.L2Norm {
+			return Options{}, optionError("head", "ends in l2norm", "without it at the end with "+string(o.Loss.Loss))
+		}
+		return o, nil
 	}
-	o.Head = projectionHead(o.Dim)
+	if layers := o.Architecture.Layers; o.Finish.PCA || layers[len(layers)-1].Kind == embedder.L2Norm {
+		o.Head = projectionHead(o.Dim)
+	}
 	return o, nil
 }
 

@@ -163,7 +163,7 @@ func TestPatienceIsEnough(t *testing.T) {
 
 func TestStopWithoutHeldBackImagesWarns(t *testing.T) {
 	o := stoppingOptions(t)
-	o.HeldBack = 0 // none of 60
+	o.Data, o.HeldBack = stripes(40, 16, 3), 0 // none of so few
 	r, err := run(t.Context(), o, newFake)
 	if err != nil {
 		t.Fatal(err)

@@ -13,16 +13,21 @@ type row struct {
 	cost float64
 }
 
-// reference is the recipe whose steps are the unit of the budget, and which most rows differ from in one thing.
-func reference() (training.Options, error) {
-	return training.PresetByName("default")
+// reference is the recipe whose steps are the unit of the budget: two views by crop, flip and colour, a smooth triplet loss,
+// SGD, and a small net whose last layer is trained.
+func reference() training.Options {
+	return training.Options{
+		Architecture: net{}.architecture(32, 64),
+		Loss:         smoothTriplet(.1),
+		Views: training.ViewOptions{
+			CropArea: .25, Flip: .5, Brightness: .4, Contrast: .4, Saturation: .4, Hue: .1, Gray: .2,
+		},
+		Batch: 256, LearningRate: .12, Schedule: training.OneCycle, WarmUp: .1, Momentum: .9, Nesterov: true, WeightDecay: 5e-4,
+	}
 }
 
 func (r row) options(o options) (training.Options, error) {
-	t, err := reference()
-	if err != nil {
-		return t, err
-	}
+	t := reference()
 	t.Seed, t.Threads = o.seed, o.threads
 	if o.precision != "" {
 		t.Precision = training.Precision(o.precision)
@@ -36,11 +41,7 @@ func (r row) options(o options) (training.Options, error) {
 // budget returns the number of steps of a recipe that the arithmetic of o.steps steps of the reference pays for, and that
 // arithmetic, in units of 10^9 operations.
 func budget(t training.Options, cost float64, o options) (steps int, gflop float64, err error) {
-	ref, err := reference()
-	if err != nil {
-		return 0, 0, err
-	}
-	all, err := stepFLOPs(ref)
+	all, err := stepFLOPs(reference())
 	if err != nil {
 		return 0, 0, err
 	}
@@ -127,11 +128,11 @@ func onAt(cost float64, name, about string, change func(*training.Options)) row 
 
 // onNet returns a row that changes the net of base.
 func onNet(name, about string, n net) row {
-	return on(name, about, func(o *training.Options) { o.Architecture, o.Dim = n.architecture(32, 64), 64 })
+	return on(name, about, func(o *training.Options) { o.Architecture = n.architecture(32, 64) })
 }
 
 var rows = []row{
-	{name: "reference", about: "the preset default as it is"},
+	{name: "reference", about: "SGD, and a last layer that is trained"},
 	{name: "finish/whitened", about: "the trained last layer half-whitened", change: func(o *training.Options) {
 		o.Finish = training.FinishOptions{PCA: true, Whitening: .5, KeepLinear: true}
 	}},

@@ -163,6 +163,8 @@ func (f trainFlags) options(changed func(string) bool) (training.Options, error)
 			o.Loss.Temperature = 0.1
 		case training.LossNTXent, training.LossDecoupledNTXent:
 			o.Loss.Temperature = 0.2
+		case training.LossVICReg, training.LossBarlowTwins:
+			o.Head = nil // the preset's makes outputs of length 1: they come with a head of their own
 		}
 	}
 	if changed("miner") {
