@@ -133,6 +133,16 @@ func onNet(name, about string, n net) row {
 
 var rows = []row{
 	{name: "reference", about: "SGD, and a last layer that is trained"},
+	{name: "finish/head-0", about: "principal components of the features, not whitened, a head of 256-64", change: func(o *training.Options) {
+		o.Finish, o.Head = training.FinishOptions{PCA: true}, head(256, 64)
+	}},
+	{name: "finish/head-.5", about: "the same, half-whitened", change: func(o *training.Options) {
+		o.Finish, o.Head = training.FinishOptions{PCA: true, Whitening: .5}, head(256, 64)
+	}},
+	{name: "finish/head-.5-nt", about: "the same, NT-Xent 0.2", change: func(o *training.Options) {
+		o.Finish, o.Head = training.FinishOptions{PCA: true, Whitening: .5}, head(256, 64)
+		o.Loss = ntXent(.2)
+	}},
 	{name: "finish/whitened", about: "the trained last layer half-whitened", change: func(o *training.Options) {
 		o.Finish = training.FinishOptions{PCA: true, Whitening: .5, KeepLinear: true}
 	}},
