@@ -5,14 +5,19 @@ import (
 	"math"
 )
 
-// watch looks for runs that learn nothing: embeddings that become one and the same (a collapse), a loss that stays at
-// what equal embeddings give, and triplets that are all solved. It is part of the checkpoint.
+// watch looks for runs that learn nothing: embeddings that become one and the same (a collapse), or what a projection head
+// makes of them, a loss that stays at what equal embeddings give, and triplets that are all solved. It is part of the
+// checkpoint.
 type watch struct {
 	// Start is the mean spread of the first steps.
 	Start mean `json:"start"`
 	// Low and Stuck count the last steps in a row with hardly any spread, and with the loss of equal embeddings.
 	Low   int `json:"low"`
 	Stuck int `json:"stuck"`
+	// Apart is the mean distance of negatives in the first steps, as the loss sees them; Blind counts the last steps in a
+	// row in which it was next to nothing.
+	Apart mean `json:"apart"`
+	Blind int  `json:"blind"`
 	// Active is the long average of the share of triplets that have a loss.
 	Active average `json:"active"`
 	Steps  int     `json:"steps"`
@@ -68,6 +73,14 @@ func (w *watch) step(step int, r stepResult, normalised bool, dim int, equal flo
 	} else {
 		w.Low = 0
 	}
+	if w.Apart.Count < watchStart {
+		w.Apart.add(r.NegativeDistance)
+	}
+	if r.NegativeDistance < lowRelative*w.Apart.Sum/float64(w.Apart.Count) { // false where there is no such distance
+		w.Blind++
+	} else {
+		w.Blind = 0
+	}
 	within := stuckWithin * math.Abs(equal)
 	if equal == 0 {
 		within = stuckWithin
@@ -77,7 +90,7 @@ func (w *watch) step(step int, r stepResult, normalised bool, dim int, equal flo
 	} else {
 		w.Stuck = 0
 	}
-	w.Collapsed = w.Low >= watchLow || w.Stuck >= watchStuck
+	w.Collapsed = w.Low >= watchLow || w.Blind >= watchLow || w.Stuck >= watchStuck
 	if given && !math.IsNaN(r.Active) {
 		w.Active.add(r.Active, 0.999)
 	}
@@ -85,6 +98,12 @@ func (w *watch) step(step int, r stepResult, normalised bool, dim int, equal flo
 	case w.Low >= watchLow:
 		text := fmt.Sprintf("the embedding has collapsed (step %d): all images get nearly the same one, so it tells none apart; "+
 			"use a lower learning rate or a loss with negatives", step)
+		if w.warn("collapse", text) {
+			return text
+		}
+	case w.Blind >= watchLow:
+		text := fmt.Sprintf("what the loss sees has collapsed (step %d): the projection head gives all images nearly the same, so nothing is "+
+			"learned any more; use a lower learning rate or a loss with negatives", step)
 		if w.warn("collapse", text) {
 			return text
 		}

@@ -25,6 +25,9 @@ func TestWatch(t *testing.T) {
 		{"collapse of free vectors", false, nan, func(step int) stepResult {
 			return stepResult{Loss: 1, Active: nan, Spread: 30 * math.Exp(-0.05*float64(step))}
 		}, "collapsed", true},
+		{"collapse behind a head", false, nan, func(step int) stepResult {
+			return stepResult{Loss: 1, Active: nan, Spread: 0.12, NegativeDistance: math.Exp(-0.05 * float64(step))}
+		}, "what the loss sees has collapsed", true},
 		{"stuck", true, 0.5, func(int) stepResult { return stepResult{Loss: 0.5001, Active: 1, Spread: 0.12} }, "stays at 0.5", true},
 		{"solved", false, 0.5, func(step int) stepResult {
 			return stepResult{Loss: 0.0001, Active: 1 / float64(1+step), Spread: 1}
