@@ -36,6 +36,7 @@ type trainFlags struct {
 	seed        uint64
 	threads     int
 	heldBack    int
+	patience    int
 	memory      string
 	resume      bool
 	force       bool
@@ -74,6 +75,8 @@ func newTrain(s *streams) *cobra.Command {
 	flags.Uint64Var(&f.seed, "seed", 1, "seed `N` of weights, order and views; equal seeds give equal encoders")
 	flags.IntVar(&f.threads, "threads", 0, "use `N` threads; the result does not depend on it (default: all cores)")
 	flags.IntVar(&f.heldBack, "held-back", 0, "keep `N` images out and measure on them (default: a tenth, 50 to 2,000; -1: none)")
+	flags.IntVar(&f.patience, "patience", 0, "bring the run to an early end once `N` looks in a row find the loss on held-back images no lower "+
+		"(default: never)")
 	flags.StringVar(&f.memory, "memory", "", "`SIZE` that decoded images may take, such as 500MB; more of them go to FILE.images while the "+
 		"run lasts (default: a quarter of the machine's memory)")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run that was interrupted")
@@ -104,7 +107,9 @@ The progress line shows the loss, the share of triplets that still have one ("ac
 neighbour of a held-back image has its label ("purity@1"). Without labels it shows how often a view of a held-back image
 has that image as its nearest ("match"). At the end the same is asked of training images and of the built-in encoder
 ("views found"): a large difference says that the encoder knows its training images by heart, or that the built-in one
-serves these images better. A run whose embeddings become all the same is called COLLAPSED.
+serves these images better. A run whose embeddings become all the same is called COLLAPSED. With --patience a run whose
+loss on held-back images falls no more is brought to an early end: the low learning rates that a run ends with come at
+once.
 
 Presets:
 `)
@@ -144,6 +149,7 @@ func (f trainFlags) options(changed func(string) bool) (training.Options, error)
 	o.Out, o.Resume, o.Overwrite = f.out, f.resume, f.force
 	o.Minutes, o.Epochs, o.Steps = f.minutes, f.epochs, f.steps
 	o.Size, o.Dim, o.Seed, o.Threads, o.HeldBack = f.size, f.dim, f.seed, f.threads, f.heldBack
+	o.Stop.Patience = f.patience
 	o.LearningRate, o.Precision = f.lr, training.Precision(f.precision)
 	o.Program = "imgsearch " + version()
 	if changed("memory") {
@@ -391,6 +397,9 @@ func measuredText(p training.Progress, first bool) string {
 		fields = append(fields, fmt.Sprintf("match %.3f", h.Match))
 		intro = fmt.Sprintf("%s held back to measure on; chance is %.3f\n", count(h.Images, "image"), 1/float64(h.Images))
 	}
+	if h.Loss != nil {
+		fields = append(fields, fmt.Sprintf("held-back loss %.4f", *h.Loss))
+	}
 	if h.Step > 0 {
 		fields = append(fields, fmt.Sprintf("epoch %.2f", p.Epoch), lossText(p.Loss), known("active %.1f %%", 100*p.Active))
 	}
@@ -445,12 +454,15 @@ func purityText(h *training.HeldBack) string {
 
 // heldBackText renders a measurement on held-back images.
 func heldBackText(h *training.HeldBack) string {
-	switch {
-	case h == nil:
+	if h == nil {
 		return "none"
-	case h.Purity == nil:
-		return fmt.Sprintf("match %.3f (chance %.3f)", h.Match, 1/float64(h.Images))
-	default:
-		return fmt.Sprintf("purity@1 %.3f  @10 %.3f (chance %.3f)", h.Purity.At1, h.Purity.At10, h.Purity.Chance)
 	}
+	text := fmt.Sprintf("match %.3f (chance %.3f)", h.Match, 1/float64(h.Images))
+	if h.Purity != nil {
+		text = fmt.Sprintf("purity@1 %.3f  @10 %.3f (chance %.3f)", h.Purity.At1, h.Purity.At10, h.Purity.Chance)
+	}
+	if h.Loss != nil {
+		text += fmt.Sprintf("  loss %.4f", *h.Loss)
+	}
+	return text
 }
