@@ -56,6 +56,8 @@ type SheetOptions struct {
 	// Columns is the number of neighbours in a line; default 10. More neighbours go on in the next line, each then with
 	// its rank before its caption instead of above its column.
 	Columns int
+	// Unranked leaves out the ranks, where the order of the cells means nothing.
+	Unranked bool
 	// MatchText and MismatchText name the frames in the legend, which shows those that occur; default "same label" and
 	// "other label".
 	MatchText, MismatchText string
@@ -301,8 +303,8 @@ func layOut(rows []SheetRow, o SheetOptions) *layout {
 		}
 	}
 	l.columns = min(o.Columns, max(most, 1))
-	l.wrapped = most > o.Columns
-	if l.wrapped {
+	l.wrapped = most > o.Columns || o.Unranked
+	if l.wrapped && !o.Unranked {
 		l.hasCaption = true
 	}
 	l.margin = 2 * unit
@@ -335,6 +337,9 @@ func layOut(rows []SheetRow, o SheetOptions) *layout {
 	across := min(o.Across, max(len(rows), 1))
 	l.width = 2*l.margin + across*(l.rowWidth+l.queryGap) - l.queryGap
 	l.measureHeader(unit)
+	if l.headerHeight > 0 && l.ranksHeight == 0 {
+		l.headerHeight += unit // where no ranks keep the pictures from the header
+	}
 	l.height = l.margin + l.headerHeight + l.ranksHeight + l.margin - l.rowGap
 	for line := range slices.Chunk(rows, o.Across) {
 		l.height += l.lineHeight(line) + l.rowGap
@@ -527,7 +532,7 @@ func (l *layout) drawCell(img *image.RGBA, at image.Point, cell SheetCell, rank 
 	if l.hasCaption {
 		room, x := l.cellWidth, at.X
 		base := y + l.caption.ascent()
-		if rank != "" {
+		if rank != "" && !l.Unranked {
 			rank += ". "
 			text := l.caption.fit(cell.Caption, room-l.sub.width(rank))
 			x += (room - l.sub.width(rank) - l.caption.width(text)) / 2
