@@ -223,6 +223,25 @@ func (l *lettering) fit(s string, width int) string {
 	return ""
 }
 
+// lines breaks the text at spaces into at most two lines, the first of at most first pixels, the second of at most second.
+// What does not fit is shortened. The names of files, and what fits, make one line.
+func (l *lettering) lines(s string, first, second int) []string {
+	s = clean(s)
+	if l.width(s) <= first || isFileName(s) || !strings.Contains(s, " ") {
+		return []string{l.fit(s, first)}
+	}
+	words := strings.Split(s, " ")
+	n := 1
+	for n < len(words) && l.width(strings.Join(words[:n+1], " ")) <= first {
+		n++
+	}
+	start := strings.Join(words[:n], " ")
+	if l.width(start) > first {
+		return []string{l.fit(s, first)} // the first word alone is too long
+	}
+	return []string{start, l.fit(strings.Join(words[n:], " "), second)}
+}
+
 // isFileName tells a path or a name with an extension from other text.
 func isFileName(s string) bool {
 	if strings.ContainsAny(s, `/\`) {

@@ -33,8 +33,8 @@ const (
 type SheetCell struct {
 	// Image is the picture; nil is drawn as an empty box.
 	Image *dataset.Image
-	// Caption is the line below the picture, Sub the grey line below that. What does not fit ends in an ellipsis; of
-	// file names the middle gives way.
+	// Caption stands below the picture, in two lines where one is too short, Sub is the grey line below that. What does
+	// not fit ends in an ellipsis; of file names the middle gives way.
 	Caption, Sub string
 	// Frame is the line around the picture. That of a query is always thin.
 	Frame Frame
@@ -264,6 +264,7 @@ type layout struct {
 	cellWidth           int // of a cell: its picture with frame
 	cellHeight          int // with captions
 	captionGap          int
+	captionLines        int // 1, or 2 where a caption needs them
 	queryGap            int // between the query and its neighbours, and between rows side by side
 	rowWidth            int
 	headerHeight        int // title, subtitle and legend
@@ -319,7 +320,8 @@ func layOut(rows []SheetRow, o SheetOptions) *layout {
 	}
 	l.cellHeight = o.Size + 4*l.frame
 	if l.hasCaption {
-		l.cellHeight += l.captionGap + l.caption.lineHeight()
+		l.captionLines = l.countCaptionLines()
+		l.cellHeight += l.captionGap + l.captionLines*l.caption.lineHeight()
 	}
 	if l.hasSub {
 		l.cellHeight += l.sub.lineHeight()
@@ -386,6 +388,30 @@ func (l *layout) rowHeight(row SheetRow) int {
 	return lines*(l.cellHeight+l.gap) - l.gap
 }
 
+// countCaptionLines tells how many lines the captions need.
+func (l *layout) countCaptionLines() int {
+	for _, row := range l.rows {
+		for i := -1; i < len(row.Cells); i++ {
+			text, rank := row.Query.Caption, ""
+			if i >= 0 {
+				text, rank = row.Cells[i].Caption, l.rankText(i)
+			}
+			if len(l.caption.lines(text, l.cellWidth-l.sub.width(rank), l.cellWidth)) > 1 {
+				return 2
+			}
+		}
+	}
+	return 1
+}
+
+// rankText is what stands before the caption of the i-th neighbour of a row.
+func (l *layout) rankText(i int) string {
+	if !l.wrapped || l.Unranked {
+		return ""
+	}
+	return strconv.Itoa(l.FirstRank+i) + ". "
+}
+
 func (l *layout) check() error {
 	if l.height > l.MaxHeight || l.width > l.MaxPixels/l.height {
 		return fmt.Errorf("%w: %d rows would make %d x %d pixels, at most %d high and %d million in all are allowed: take fewer or smaller pictures",
@@ -436,11 +462,7 @@ func (l *layout) drawRow(img *image.RGBA, at image.Point, row SheetRow) {
 	left := at.X + l.cellWidth + l.queryGap
 	for c, cell := range row.Cells {
 		place := image.Pt(left+c%l.columns*(l.cellWidth+l.gap), at.Y+c/l.columns*(l.cellHeight+l.gap))
-		rank := ""
-		if l.wrapped {
-			rank = strconv.Itoa(l.FirstRank + c)
-		}
-		l.drawCell(img, place, cell, rank)
+		l.drawCell(img, place, cell, l.rankText(c))
 	}
 	// A line between the query and its neighbours.
 	if len(row.Cells) > 0 {
@@ -517,7 +539,8 @@ func (l *layout) drawLegend(img *image.RGBA, x, y int) {
 	}
 }
 
-// drawCell draws a picture with its frame and captions, its upper left corner at the point given.
+// drawCell draws a picture with its frame and captions, the first of them behind the rank, its upper left corner at the
+// point given.
 func (l *layout) drawCell(img *image.RGBA, at image.Point, cell SheetCell, rank string) {
 	side := l.Size + 4*l.frame
 	box := image.Rect(0, 0, side, side).Add(at).Add(image.Pt((l.cellWidth-side)/2, 0))
@@ -530,19 +553,14 @@ func (l *layout) drawCell(img *image.RGBA, at image.Point, cell SheetCell, rank 
 	drawFrame(img, box, cell.Frame, l.frame)
 	y := box.Max.Y + l.captionGap
 	if l.hasCaption {
-		room, x := l.cellWidth, at.X
-		base := y + l.caption.ascent()
-		if rank != "" && !l.Unranked {
-			rank += ". "
-			text := l.caption.fit(cell.Caption, room-l.sub.width(rank))
-			x += (room - l.sub.width(rank) - l.caption.width(text)) / 2
+		for i, text := range l.caption.lines(cell.Caption, l.cellWidth-l.sub.width(rank), l.cellWidth) {
+			base := y + i*l.caption.lineHeight() + l.caption.ascent()
+			x := at.X + (l.cellWidth-l.sub.width(rank)-l.caption.width(text))/2
 			l.sub.draw(img, x, base, rank)
 			l.caption.draw(img, x+l.sub.width(rank), base, text)
-		} else {
-			text := l.caption.fit(cell.Caption, room)
-			l.caption.draw(img, x+(room-l.caption.width(text))/2, base, text)
+			rank = ""
 		}
-		y += l.caption.lineHeight()
+		y += l.captionLines * l.caption.lineHeight()
 	}
 	if l.hasSub {
 		text := l.sub.fit(cell.Sub, l.cellWidth)
