@@ -10,6 +10,9 @@
 // [Align] measures how much two pictures differ when one is laid over the other, [GroupDuplicates] makes groups of those
 // that differ little, [LabelOutliers] finds labels that disagree with the neighbours'.
 //
+// [FindGroups] finds groups in lists of neighbours, [DescribeGroups] tells what they are like, and [WriteGroupsPage] shows
+// them on a page; [AdjustedRand], [MutualInformation] and [Purity] compare groups with others or with labels.
+//
 // Nothing here knows of collections or encoders: the pictures and texts come from the caller. The functions keep nothing
 // that they are given and may be called from several goroutines at once.
 package atlas
