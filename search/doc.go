@@ -5,8 +5,9 @@
 // brings a data set in: it lists, skips what is unchanged, decodes, embeds, makes thumbnails, commits in batches, and
 // at the end brings the neighbour graph up to date. Run again, it takes in only what is new or changed, and with
 // [AddOptions.Prune] it removes what is gone. [Collection.QueryImage], [Collection.QueryID] and
-// [Collection.QueryEmbedding] find neighbours; [Collection.Records], [Collection.Embeddings] and [Collection.Thumbnail]
-// give back what is stored; [Collection.Info] and [Collection.Check] describe and examine the file.
+// [Collection.QueryEmbedding] find neighbours, [Collection.QueryExamples] those of several pictures at once;
+// [Collection.Groups] finds the groups that the encoder sees. [Collection.Records], [Collection.Embeddings] and
+// [Collection.Thumbnail] give back what is stored; [Collection.Info] and [Collection.Check] describe and examine the file.
 //
 // [Collection.Duplicates] and [Collection.DuplicatesAgainst] find images that show the same picture,
 // [Collection.Outliers] labels that disagree with the neighbours'.

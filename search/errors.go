@@ -36,6 +36,8 @@ var (
 	// ErrEmbedding is returned by queries for an embedding of the wrong length, with values that are not finite, or of
 	// length zero where the distance is the cosine.
 	ErrEmbedding = index.ErrVector
+	// ErrExamples is returned by QueryExamples for pictures that make no question.
+	ErrExamples = errors.New("unusable examples")
 	// ErrOptions is returned for options out of range; the message names the field, the value and the range.
 	ErrOptions = errors.New("unusable option")
 	// ErrEncoder is returned by RequireEncoder for an encoder that did not make the collection.
