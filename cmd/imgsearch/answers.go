@@ -132,6 +132,9 @@ func (f queryFlags) showPictures(ctx context.Context, s *streams, c *search.Coll
 
 // questionImage is the picture that was asked with.
 func questionImage(ctx context.Context, c *search.Collection, q question) (*dataset.Image, error) {
+	if q.image != nil {
+		return q.image, nil
+	}
 	if q.sample != nil {
 		return q.sample.Image, nil
 	}
@@ -156,8 +159,11 @@ func (h *sheetRows) add(ctx context.Context, c *search.Collection, q question, a
 		return err
 	}
 	row := atlas.SheetRow{Query: atlas.SheetCell{Image: image, Caption: caption(q.entry.Label, q.entry.Source), Sub: q.entry.Source}}
-	if q.entry.Label == "" {
+	if q.entry.Label == "" && q.image == nil {
 		row.Query.Sub = filepath.Dir(q.entry.Source)
+	}
+	if q.image != nil && q.entry.Label == "" {
+		row.Query.Caption, row.Query.Sub = q.entry.Source, ""
 	}
 	for _, n := range a.Neighbors {
 		image, err := thumbnail(ctx, c, n.ID)

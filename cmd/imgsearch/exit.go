@@ -69,7 +69,7 @@ func exitCode(err error) int {
 
 // isOption tells whether the library refused the value of an option, which came from a flag.
 func isOption(err error) bool {
-	for _, target := range []error{training.ErrOptions, search.ErrOptions, index.ErrK} {
+	for _, target := range []error{training.ErrOptions, search.ErrOptions, search.ErrExamples, index.ErrK} {
 		if errors.Is(err, target) {
 			return true
 		}

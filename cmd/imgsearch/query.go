@@ -19,6 +19,8 @@ import (
 type queryFlags struct {
 	index       string
 	ids         []int
+	like        []string
+	unlike      []string
 	k           int
 	maxDistance float64
 	exact       bool
@@ -35,7 +37,7 @@ type queryFlags struct {
 func newQuery(s *streams) *cobra.Command {
 	var f queryFlags
 	cmd := &cobra.Command{
-		Use:   "query [IMG... | -] --index FILE",
+		Use:   "query [IMG... | - | --like IMG...] --index FILE",
 		Short: "Find the images most similar to a picture or to an indexed image",
 		Long: `Find the images most similar to each IMG, or to each indexed image given by --id.
 
@@ -43,10 +45,14 @@ IMG is a picture file, a folder (each of its images is asked), or one image of a
 sample:test/17, cifar10:test/3. With - the names are read from stdin, a line each. The query's own record is left out of
 its answer (see --self).
 
-With --json an answer is {"query","neighbors":[{"rank","id","source","label","distance","similarity"}]}; where several
-images may be asked, each answer is on one line.`,
+With --like several images are one question: what is near the mean of their embeddings, each brought to length 1, less
+half the mean of those of --unlike. Both take an IMG, or id:N for an indexed image, and may be repeated.
+
+With --json an answer is {"query","neighbors":[{"rank","id","source","label","distance","similarity"}]}, with "like" and
+"unlike" after "query" where these were given; where several images may be asked, each answer is on one line.`,
 		Example: `  imgsearch query cat.jpg --index photos.imgsearch
   imgsearch query --id 17 -k 20 --index photos.imgsearch --sheet 17.png
+  imgsearch query --like cat.jpg --like id:17 --unlike dog.jpg --index photos.imgsearch
   find new -name '*.jpg' | imgsearch query - --index photos.imgsearch --paths --max-distance 0.1`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,6 +66,8 @@ images may be asked, each answer is on one line.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.index, "index", "", "collection `FILE` to search")
 	flags.IntSliceVar(&f.ids, "id", nil, "ask for the neighbours of indexed image `N`; may be repeated")
+	flags.StringArrayVar(&f.like, "like", nil, "ask one question of all `IMG` given so; may be repeated")
+	flags.StringArrayVar(&f.unlike, "unlike", nil, "keep away from `IMG` in the question of --like; may be repeated")
 	flags.IntVarP(&f.k, "k", "k", 10, "give `N` neighbours")
 	flags.Float64Var(&f.maxDistance, "max-distance", 0, "leave out neighbours farther than `D` (default: no limit)")
 	flags.BoolVar(&f.exact, "exact", false, "compare with every image instead of walking the graph")
@@ -91,6 +99,9 @@ func runQuery(ctx context.Context, s *streams, f queryFlags, args []string) erro
 	defer c.Close()
 	a := asker{f: f, s: s, collection: c}
 	a.several = len(args)+len(f.ids) > 1 || slices.Contains(args, "-")
+	if err := a.askExamples(ctx); err != nil {
+		return err
+	}
 	for _, id := range f.ids {
 		if err := a.askID(ctx, dataset.ID(id)); err != nil {
 			return err
@@ -132,7 +143,11 @@ func (f queryFlags) check(args []string) error {
 		return usagef("--picture %s: must be auto, always or never", f.picture)
 	case f.sheet != "" && !strings.EqualFold(filepath.Ext(f.sheet), ".png"):
 		return usagef("--sheet %s: sheets are PNG files: end the name in .png", f.sheet)
-	case len(args)+len(f.ids) == 0:
+	case len(f.unlike) > 0 && len(f.like) == 0:
+		return usagef("--unlike alone is no question: give --like IMG too")
+	case len(f.like) > 0 && len(args)+len(f.ids) > 0:
+		return usagef("--like and --unlike make one question of their own: leave out IMG and --id, or give them as --like IMG and --like id:N")
+	case len(args)+len(f.ids)+len(f.like) == 0:
 		return usagef("nothing to ask for: give picture files, - for names on stdin, or --id N")
 	}
 	return checkIDs(f.ids)
@@ -153,12 +168,15 @@ type question struct {
 	name   string
 	id     dataset.ID
 	sample *dataset.Sample // nil for an indexed image
+	image  *dataset.Image  // stands for the pictures of a question of several, nil otherwise
 	entry  dataset.Entry
 }
 
 // answer is a question with what the collection answered; its JSON form is part of the command line's contract.
 type answer struct {
 	Query     string          `json:"query"`
+	Like      []string        `json:"like,omitempty"`
+	Unlike    []string        `json:"unlike,omitempty"`
 	Neighbors []search.Result `json:"neighbors"`
 }
 
@@ -237,12 +255,17 @@ func (a *asker) ask(ctx context.Context, q question) error {
 
 // neighbors is what a collection answers.
 func (f queryFlags) neighbors(ctx context.Context, c *search.Collection, q question) ([]search.Result, error) {
-	o := search.QueryOptions{K: f.k, MaxDistance: f.maxDistance, Exact: f.exact, IncludeSelf: f.self, Ef: f.ef}
+	o := f.options()
 	if q.sample == nil {
 		return c.QueryID(ctx, q.id, o)
 	}
 	o.Source = q.entry.Source
 	return c.QueryImage(ctx, *q.sample, o)
+}
+
+// options are those of every question.
+func (f queryFlags) options() search.QueryOptions {
+	return search.QueryOptions{K: f.k, MaxDistance: f.maxDistance, Exact: f.exact, IncludeSelf: f.self, Ef: f.ef}
 }
 
 // openCollection opens a collection for reading. An encoder file, where one is named, must be the one that made it.

@@ -122,6 +122,7 @@ func newRoot(s *streams) *cobra.Command {
 	root.AddCommand(
 		newDemo(s), newTrain(s), newIndex(s), newQuery(s), newEval(s), newExport(s), newRemove(s),
 		newDuplicates(s), newOutliers(s),
+		newGroups(s),
 		newDataset(s), newEncoder(s), newInfo(s), newCheck(s), newVersion(s),
 	)
 	root.InitDefaultHelpCmd()
