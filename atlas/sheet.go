@@ -553,14 +553,14 @@ func (l *layout) drawCell(img *image.RGBA, at image.Point, cell SheetCell, rank 
 	drawFrame(img, box, cell.Frame, l.frame)
 	y := box.Max.Y + l.captionGap
 	if l.hasCaption {
-		for i, text := range l.caption.lines(cell.Caption, l.cellWidth-l.sub.width(rank), l.cellWidth) {
-			base := y + i*l.caption.lineHeight() + l.caption.ascent()
+		for _, text := range l.caption.lines(cell.Caption, l.cellWidth-l.sub.width(rank), l.cellWidth) {
+			base := y + l.caption.ascent()
 			x := at.X + (l.cellWidth-l.sub.width(rank)-l.caption.width(text))/2
 			l.sub.draw(img, x, base, rank)
 			l.caption.draw(img, x+l.sub.width(rank), base, text)
 			rank = ""
+			y += l.caption.lineHeight()
 		}
-		y += l.captionLines * l.caption.lineHeight()
 	}
 	if l.hasSub {
 		text := l.sub.fit(cell.Sub, l.cellWidth)
