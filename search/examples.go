@@ -10,7 +10,7 @@ import (
 	"imgsearch/index"
 )
 
-// unlikeWeight is how much the images of unlike count against those of like: measured in docs/groups.md.
+// unlikeWeight is how much the images of unlike count against those of like: docs/groups.md has what was measured.
 const unlikeWeight = 0.5
 
 // Example is one picture of a question that is asked with several: an image of the collection, or one from outside.
@@ -23,10 +23,11 @@ type Example struct {
 }
 
 // QueryExamples returns the images nearest to several pictures at once and away from others: to the mean of like, each
-// embedding brought to length 1, less half the mean of unlike (Rocchio 1971, "Relevance feedback in information
-// retrieval"). Records of the examples themselves are left out as QueryID and QueryImage do.
+// embedding brought to length 1, turned away from the mean of unlike. This is relevance feedback (Rocchio 1971), but only
+// what unlike has not in common with like is taken off: otherwise examples that are near each other would leave little.
+// Records of the examples themselves are left out as QueryID and QueryImage do.
 //
-// Without an example of like, or where both cancel each other out, it is ErrExamples; the other errors are those of
+// Without an example of like, or where those cancel each other out, it is ErrExamples; the other errors are those of
 // QueryID and QueryImage.
 func (c *Collection) QueryExamples(ctx context.Context, like, unlike []Example, options QueryOptions) ([]Result, error) {
 	if err := options.validate(); err != nil {
@@ -78,43 +79,66 @@ func (e Example) is(r Record) bool {
 	return r.Hash == e.Sample.Hash && e.Sample.Hash != dataset.Hash{} || r.Source == e.Source && e.Source != ""
 }
 
-// combine makes one embedding of several: the mean of like less weight times that of unlike, all brought to length 1. For
-// the Euclidean distance it gets the mean length of like.
+// combine makes one embedding of several: the mean of like, brought to length 1, less weight times the part of the mean of
+// unlike that is orthogonal to it. For the Euclidean distance it gets the length of like, the
+// root of the mean square.
 func combine(metric index.Metric, like, unlike [][]float32, weight float64) ([]float32, error) {
-	sum := make([]float64, len(like[0]))
-	length := 0.0
-	add := func(rows [][]float32, factor float64) {
-		for _, row := range rows {
-			norm := 0.0
-			for _, v := range row {
-				norm += float64(v) * float64(v)
-			}
-			if norm = math.Sqrt(norm); norm == 0 {
-				continue
-			}
-			if factor > 0 {
-				length += norm / float64(len(rows))
-			}
-			for d, v := range row {
-				sum[d] += factor / float64(len(rows)) * float64(v) / norm
-			}
-		}
-	}
-	add(like, 1)
-	add(unlike, -weight)
-	norm := 0.0
-	for _, v := range sum {
-		norm += v * v
-	}
-	if norm = math.Sqrt(norm); norm < 1e-6 {
+	sum := meanDirection(like)
+	norm := math.Sqrt(dot(sum, sum))
+	if norm < 1e-6 {
 		return nil, fmt.Errorf("%w: they cancel each other out: take others", ErrExamples)
 	}
-	if metric == index.Cosine {
+	for d := range sum {
+		sum[d] /= norm
+	}
+	if len(unlike) > 0 {
+		away := meanDirection(unlike)
+		common := dot(sum, away)
+		for d := range sum {
+			away[d] -= common * sum[d]
+		}
+		for d := range sum {
+			sum[d] -= weight * away[d]
+		}
+	}
+	length := 0.0
+	for _, row := range like {
+		for _, v := range row {
+			length += float64(v) * float64(v) / float64(len(like))
+		}
+	}
+	if length = math.Sqrt(length); metric == index.Cosine {
 		length = 1
 	}
+	norm = math.Sqrt(dot(sum, sum))
 	out := make([]float32, len(sum))
 	for d, v := range sum {
 		out[d] = float32(v / norm * length)
 	}
 	return out, nil
+}
+
+// meanDirection is the mean of embeddings that are brought to length 1; zeros stay zeros.
+func meanDirection(rows [][]float32) []float64 {
+	sum := make([]float64, len(rows[0]))
+	for _, row := range rows {
+		norm := 0.0
+		for _, v := range row {
+			norm += float64(v) * float64(v)
+		}
+		if norm == 0 {
+			continue
+		}
+		for d, v := range row {
+			sum[d] += float64(v) / math.Sqrt(norm) / float64(len(rows))
+		}
+	}
+	return sum
+}
+
+func dot(a, b []float64) (sum float64) {
+	for d := range a {
+		sum += a[d] * b[d]
+	}
+	return sum
 }

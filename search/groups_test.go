@@ -223,8 +223,10 @@ func TestCombine(t *testing.T) {
 		want         []float64
 	}{
 		{index.Cosine, [][]float32{a, b}, nil, []float64{math.Sqrt2 / 2, math.Sqrt2 / 2}},
-		{index.L2, [][]float32{a, b}, nil, []float64{3.5 * math.Sqrt2 / 2, 3.5 * math.Sqrt2 / 2}},
+		{index.L2, [][]float32{a, b}, nil, []float64{2.5, 2.5}},
 		{index.Cosine, [][]float32{a}, [][]float32{b, b}, []float64{2 / math.Sqrt(5), -1 / math.Sqrt(5)}},
+		{index.Cosine, [][]float32{a}, [][]float32{{5, 5}}, []float64{0.9428090, -0.3333333}}, // 1, -0.5 * sqrt(1/2)
+		{index.Cosine, [][]float32{a}, [][]float32{a}, []float64{1, 0}},
 		{index.L2, [][]float32{a}, nil, []float64{3, 0}},
 	} {
 		got, err := combine(test.metric, test.like, test.unlike, 0.5)
@@ -232,7 +234,7 @@ func TestCombine(t *testing.T) {
 			t.Errorf("%+v: %v, %v", test, got, err)
 		}
 	}
-	if _, err := combine(index.Cosine, [][]float32{a}, [][]float32{a}, 1); !errors.Is(err, ErrExamples) {
+	if _, err := combine(index.Cosine, [][]float32{a, {-5, 0}}, nil, 0.5); !errors.Is(err, ErrExamples) {
 		t.Errorf("what cancels out: %v", err)
 	}
 }

@@ -45,8 +45,8 @@ IMG is a picture file, a folder (each of its images is asked), or one image of a
 sample:test/17, cifar10:test/3. With - the names are read from stdin, a line each. The query's own record is left out of
 its answer (see --self).
 
-With --like several images are one question: what is near the mean of their embeddings, each brought to length 1, less
-half the mean of those of --unlike. Both take an IMG, or id:N for an indexed image, and may be repeated.
+With --like several images are one question: what is near the mean of their embeddings, each brought to length 1, turned
+away from those of --unlike. Both take an IMG, or id:N for an indexed image, and may be repeated.
 
 With --json an answer is {"query","neighbors":[{"rank","id","source","label","distance","similarity"}]}, with "like" and
 "unlike" after "query" where these were given; where several images may be asked, each answer is on one line.`,
