@@ -14,8 +14,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browser starts a browser with an empty tab, or skips the test where there is none.
-func browser(t *testing.T) context.Context {
+// groupsBrowser starts a browser with an empty tab, or skips the test where there is none.
+func groupsBrowser(t *testing.T) context.Context {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("a browser takes long to start")
@@ -38,16 +38,16 @@ func browser(t *testing.T) context.Context {
 	return ctx
 }
 
-// do runs steps in the browser.
-func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+// inBrowser runs steps in the browser.
+func inBrowser(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// value evaluates an expression in the page.
-func value[T any](t *testing.T, ctx context.Context, expression string) T {
+// pageValue evaluates an expression in the page.
+func pageValue[T any](t *testing.T, ctx context.Context, expression string) T {
 	t.Helper()
 	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
 	if err != nil {
@@ -56,8 +56,8 @@ func value[T any](t *testing.T, ctx context.Context, expression string) T {
 	return v
 }
 
-// look writes a picture of the page into the folder that IMGSEARCH_LOOK names.
-func look(t *testing.T, ctx context.Context, name string) {
+// lookAtPage writes a picture of the page into the folder that IMGSEARCH_LOOK names.
+func lookAtPage(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	dir := os.Getenv("IMGSEARCH_LOOK")
 	if dir == "" {
@@ -75,8 +75,8 @@ func look(t *testing.T, ctx context.Context, name string) {
 // TestGroupsPageInBrowser uses the page as a person does: it hovers, clicks, filters, sorts, and follows a link. Nothing
 // may go wrong on the console.
 func TestGroupsPageInBrowser(t *testing.T) {
-	ctx := browser(t)
-	for name, page := range map[string]GroupsPage{"labels": pageOf(6, 14, 5), "plain": pageOf(3, 4, 0), "many-labels": pageOf(2, 8, 1000), "empty": pageOf(0, 0, 0)} {
+	ctx := groupsBrowser(t)
+	for name, page := range map[string]GroupsPage{"labels": groupsPageOf(6, 14, 5), "plain": groupsPageOf(3, 4, 0), "many-labels": groupsPageOf(2, 8, 1000), "empty": groupsPageOf(0, 0, 0)} {
 		file := filepath.Join(t.TempDir(), name+".html")
 		f, err := os.Create(file)
 		if err == nil {
@@ -89,21 +89,21 @@ func TestGroupsPageInBrowser(t *testing.T) {
 			t.Fatal(err)
 		}
 		messages := chromedp.Console(ctx)
-		do(t, ctx, chromedp.Navigate((&url.URL{Scheme: "file", Path: filepath.ToSlash(file)}).String()))
-		if n := value[int](t, ctx, `document.querySelectorAll("#groups > section").length`); n != len(page.Groups) {
+		inBrowser(t, ctx, chromedp.Navigate((&url.URL{Scheme: "file", Path: filepath.ToSlash(file)}).String()))
+		if n := pageValue[int](t, ctx, `document.querySelectorAll("#groups > section").length`); n != len(page.Groups) {
 			t.Errorf("%s: %d sections", name, n)
 		}
-		if wide := value[int](t, ctx, `document.documentElement.scrollWidth - innerWidth`); wide > 0 {
+		if wide := pageValue[int](t, ctx, `document.documentElement.scrollWidth - innerWidth`); wide > 0 {
 			t.Errorf("%s: the page is %d pixels wider than the window", name, wide)
 		}
-		look(t, ctx, "page-"+name)
-		usePage(t, ctx, name, page)
-		do(t, ctx, chromedp.Click(`#theme`))
-		if got := value[string](t, ctx, `getComputedStyle(document.body).backgroundColor`); got != "rgb(22, 24, 27)" {
+		lookAtPage(t, ctx, "page-"+name)
+		useGroupsPage(t, ctx, name, page)
+		inBrowser(t, ctx, chromedp.Click(`#theme`))
+		if got := pageValue[string](t, ctx, `getComputedStyle(document.body).backgroundColor`); got != "rgb(22, 24, 27)" {
 			t.Errorf("%s: dark is %s", name, got)
 		}
-		look(t, ctx, "page-"+name+"-dark")
-		value[int](t, ctx, `console.log("the end"), 0`)
+		lookAtPage(t, ctx, "page-"+name+"-dark")
+		pageValue[int](t, ctx, `console.log("the end"), 0`)
 		for m, err := range messages {
 			if err != nil {
 				t.Fatal(err)
@@ -118,28 +118,28 @@ func TestGroupsPageInBrowser(t *testing.T) {
 	}
 }
 
-// usePage tries what the page offers.
-func usePage(t *testing.T, ctx context.Context, name string, page GroupsPage) {
-	visible := func() int { return value[int](t, ctx, `groups.filter(g => !g.hidden).length`) }
+// useGroupsPage tries what the page offers.
+func useGroupsPage(t *testing.T, ctx context.Context, name string, page GroupsPage) {
+	visible := func() int { return pageValue[int](t, ctx, `groups.filter(g => !g.hidden).length`) }
 	set := func(id, v string) {
-		value[int](t, ctx, `(() => { const e = byId("`+id+`"); e.value = `+quoted(v)+`; e.dispatchEvent(new Event("input", {bubbles: true})); return 0; })()`)
+		pageValue[int](t, ctx, `(() => { const e = byId("`+id+`"); e.value = `+quotedText(v)+`; e.dispatchEvent(new Event("input", {bubbles: true})); return 0; })()`)
 	}
-	at := value[[]float64](t, ctx, `(() => { const b = document.querySelector("main .thumb").getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()`)
-	do(t, ctx, chromedp.MouseEvent(chromedp.MouseMoved, at[0], at[1]))
+	at := pageValue[[]float64](t, ctx, `(() => { const b = document.querySelector("main .thumb").getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()`)
+	inBrowser(t, ctx, chromedp.MouseEvent(chromedp.MouseMoved, at[0], at[1]))
 	first := page.Nowhere[0]
 	if len(page.Groups) > 0 {
 		first = page.Groups[0].Images[0]
 	}
-	if tip := value[string](t, ctx, `tip.hidden ? "" : tip.textContent`); !strings.Contains(tip, first.Source) || !strings.Contains(tip, first.Label) {
+	if tip := pageValue[string](t, ctx, `tip.hidden ? "" : tip.textContent`); !strings.Contains(tip, first.Source) || !strings.Contains(tip, first.Label) {
 		t.Errorf("%s: on hovering: %q", name, tip)
 	}
-	do(t, ctx, chromedp.MouseClickXY(at[0], at[1]))
-	if text := value[string](t, ctx, `detail.open ? detail.textContent : ""`); !strings.Contains(text, first.Source) || !strings.Contains(text, first.Label) {
+	inBrowser(t, ctx, chromedp.MouseClickXY(at[0], at[1]))
+	if text := pageValue[string](t, ctx, `detail.open ? detail.textContent : ""`); !strings.Contains(text, first.Source) || !strings.Contains(text, first.Label) {
 		t.Errorf("%s: on clicking: %q", name, text)
 	}
-	look(t, ctx, "page-"+name+"-detail")
-	do(t, ctx, chromedp.Click(`#detail button`))
-	if value[bool](t, ctx, `detail.open`) {
+	lookAtPage(t, ctx, "page-"+name+"-detail")
+	inBrowser(t, ctx, chromedp.Click(`#detail button`))
+	if pageValue[bool](t, ctx, `detail.open`) {
 		t.Errorf("%s: the image stays open", name)
 	}
 	if len(page.Groups) < 2 {
@@ -150,7 +150,7 @@ func usePage(t *testing.T, ctx context.Context, name string, page GroupsPage) {
 		t.Errorf("%s: %d groups are #2", name, n)
 	}
 	set("find", page.Groups[1].Images[1].Source)
-	if n := visible(); n != 1 || value[int](t, ctx, `document.querySelectorAll("#groups .hit").length`) != 1 {
+	if n := visible(); n != 1 || pageValue[int](t, ctx, `document.querySelectorAll("#groups .hit").length`) != 1 {
 		t.Errorf("%s: %d groups have %s", name, n, page.Groups[1].Images[1].Source)
 	}
 	set("find", "nothing has this name")
@@ -159,7 +159,7 @@ func usePage(t *testing.T, ctx context.Context, name string, page GroupsPage) {
 	}
 	set("find", "")
 	set("order", "tight")
-	tight := value[[]float64](t, ctx, `[...document.querySelectorAll("#groups > section")].map(g => Number(g.dataset.tight))`)
+	tight := pageValue[[]float64](t, ctx, `[...document.querySelectorAll("#groups > section")].map(g => Number(g.dataset.tight))`)
 	slices.Reverse(tight)
 	if !slices.IsSorted(tight) {
 		t.Errorf("%s: tightest first: %v", name, tight)
@@ -167,17 +167,17 @@ func usePage(t *testing.T, ctx context.Context, name string, page GroupsPage) {
 	set("order", "size")
 	if len(page.Groups[0].Labels) > 0 {
 		set("label", page.Groups[0].Labels[1].Label)
-		if n := visible(); n != len(page.Groups) || value[int](t, ctx, `document.querySelectorAll(".dim .thumb:not(.hit)").length`) == 0 {
+		if n := visible(); n != len(page.Groups) || pageValue[int](t, ctx, `document.querySelectorAll(".dim .thumb:not(.hit)").length`) == 0 {
 			t.Errorf("%s: %d groups have the label", name, n)
 		}
-		look(t, ctx, "page-"+name+"-label")
+		lookAtPage(t, ctx, "page-"+name+"-label")
 		set("label", "")
 	}
 	// The page scrolls there, so the click may come before the link has its place.
 	hash := ""
 	for range 20 {
-		do(t, ctx, chromedp.Click(`#group-1 .near a`))
-		if hash = value[string](t, ctx, `location.hash`); hash != "" {
+		inBrowser(t, ctx, chromedp.Click(`#group-1 .near a`))
+		if hash = pageValue[string](t, ctx, `location.hash`); hash != "" {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -187,4 +187,4 @@ func usePage(t *testing.T, ctx context.Context, name string, page GroupsPage) {
 	}
 }
 
-func quoted(s string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"` }
+func quotedText(s string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"` }

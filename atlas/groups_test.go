@@ -439,8 +439,8 @@ func TestDescribeGroups(t *testing.T) {
 	}
 }
 
-// pageOf is a page of n groups of k images with so many labels.
-func pageOf(n, k, labels int) GroupsPage {
+// groupsPageOf is a page of n groups of k images with so many labels.
+func groupsPageOf(n, k, labels int) GroupsPage {
 	page := GroupsPage{Title: "Groups of <b>photos</b>", Facts: []string{"a fact & another"}, NowhereCount: 2}
 	name := func(i int) string {
 		return []string{"кошка", "日本語", "שלום עולם", `"quoted" & <i>tagged</i>`, strings.Repeat("a long name ", 20)}[i%5] + fmt.Sprint(" ", i)
@@ -475,7 +475,7 @@ func pageOf(n, k, labels int) GroupsPage {
 func TestWriteGroupsPage(t *testing.T) {
 	for _, test := range []struct{ groups, images, labels int }{{0, 0, 0}, {1, 1, 0}, {3, 5, 2}, {2, 3, 1000}} {
 		var b bytes.Buffer
-		if err := WriteGroupsPage(&b, pageOf(test.groups, test.images, test.labels)); err != nil {
+		if err := WriteGroupsPage(&b, groupsPageOf(test.groups, test.images, test.labels)); err != nil {
 			t.Fatalf("%+v: %v", test, err)
 		}
 		page := b.String()
