@@ -27,6 +27,8 @@ func files() map[string][]byte {
 		"gemm_amd64.s":               gemmFile(),
 		"gemmstubs_amd64.go":         gemmStubs(),
 		"distance_amd64.s":           distanceFile(),
+		"codes_amd64.s":              codesFile(),
+		"gather_amd64.s":             gatherFile(),
 		"vector_amd64.s":             vectorFile(),
 		"conv_amd64.s":               convFile(),
 		"convstubs_amd64.go":         convStubs(),
