@@ -10,6 +10,8 @@ const (
 	L2 Metric = "l2"
 	// Cosine is 1 - cos(a, b), in [0, 2].
 	Cosine Metric = "cosine"
+	// InnerProduct is 1 - <a, b>, which may be negative; nothing need be nearest to itself.
+	InnerProduct Metric = "ip"
 )
 
 // Neighbor is one answer of a search.

@@ -83,10 +83,12 @@ func (n *Nearest) down() {
 }
 
 // Measure turns neighbours with squared Euclidean distances into neighbours with distances of metric m, in order: two
-// squares can have one root.
+// squares can have one root. For InnerProduct the distances must be those of the metric already, and are put in order.
 func Measure(m Metric, neighbors []Neighbor) []Neighbor {
-	for i := range neighbors {
-		neighbors[i].Distance = FromSquaredL2(m, neighbors[i].Distance)
+	if m != InnerProduct {
+		for i := range neighbors {
+			neighbors[i].Distance = FromSquaredL2(m, neighbors[i].Distance)
+		}
 	}
 	slices.SortFunc(neighbors, Compare)
 	return neighbors

@@ -100,8 +100,8 @@ func (x *Index) Remove(ids ...dataset.ID) error {
 // build makes the library's graph of all embeddings, or none where there are few.
 func (x *Index) build() {
 	x.graph = nil
-	if x.Len() <= x.options.Fetch {
-		return
+	if x.Len() <= x.options.Fetch || x.Metric() == index.InnerProduct {
+		return // the library has no such distance
 	}
 	x.graph = &hnsw.Graph[dataset.ID]{
 		M: x.options.M, Ml: 0.25, EfSearch: max(20, x.options.Fetch/4), Distance: hnsw.EuclideanDistance,

@@ -102,12 +102,12 @@ func (x *Index) Search(query []float32, k int) ([]index.Neighbor, error) {
 		return nil, err
 	}
 	nearest := index.NewNearest(min(k, max(1, len(x.ids))))
-	var squared [block]float32
+	var distances [block]float32
 	bound := float32(math.Inf(1))
 	for from := 0; from < len(x.ids); from += block {
 		to := min(from+block, len(x.ids))
-		kernel.SquaredL2Rows(q, x.embeddings[from*x.dim:to*x.dim], squared[:to-from])
-		for i, d := range squared[:to-from] {
+		x.measure(q, x.embeddings[from*x.dim:to*x.dim], distances[:to-from])
+		for i, d := range distances[:to-from] {
 			if d <= bound {
 				nearest.Offer(index.Neighbor{ID: x.ids[from+i], Distance: d})
 				if farthest, full := nearest.Bound(); full {
@@ -117,6 +117,18 @@ func (x *Index) Search(query []float32, k int) ([]index.Neighbor, error) {
 		}
 	}
 	return index.Measure(x.metric, nearest.Sorted()), nil
+}
+
+// measure writes the distances of rows that index.Measure takes.
+func (x *Index) measure(q, rows, distances []float32) {
+	if x.metric != index.InnerProduct {
+		kernel.SquaredL2Rows(q, rows, distances)
+		return
+	}
+	kernel.DotRows(q, rows, distances)
+	for i, dot := range distances {
+		distances[i] = 1 - dot
+	}
 }
 
 // SearchAll is Search for each of the queries, [len(queries)/Dim, Dim] float32, on the given number of threads (0: all
@@ -149,6 +161,7 @@ func (x *Index) SearchAmong(query []float32, ids []dataset.ID, k int) ([]index.N
 		return nil, err
 	}
 	nearest := index.NewNearest(k)
+	var distance [1]float32
 	seen := make(map[dataset.ID]bool, len(ids))
 	for _, id := range ids {
 		at, ok := x.position[id]
@@ -156,7 +169,8 @@ func (x *Index) SearchAmong(query []float32, ids []dataset.ID, k int) ([]index.N
 			continue
 		}
 		seen[id] = true
-		nearest.Offer(index.Neighbor{ID: id, Distance: kernel.SquaredL2(q, x.row(at))})
+		x.measure(q, x.row(at), distance[:])
+		nearest.Offer(index.Neighbor{ID: id, Distance: distance[0]})
 	}
 	return index.Measure(x.metric, nearest.Sorted()), nil
 }

@@ -23,8 +23,11 @@ import (
 const batchLen = 256
 
 // Add implements index.Index. It uses Options.Threads threads. A loaded graph is verified before it is first changed.
+// Searches go on meanwhile, and find what was linked up to then.
 func (g *Graph) Add(ids []dataset.ID, embeddings []float32) error {
-	if err := index.CheckAdd(ids, embeddings, g.dim, g.Has); err != nil {
+	g.writer.Lock()
+	defer g.writer.Unlock()
+	if err := index.CheckAdd(ids, embeddings, g.dim, g.has); err != nil {
 		return err
 	}
 	if len(g.ids)+len(ids) > maxSlots {
@@ -33,43 +36,63 @@ func (g *Graph) Add(ids []dataset.ID, embeddings []float32) error {
 	if err := g.trust(); err != nil {
 		return err
 	}
-	prepared := make([]float32, len(embeddings))
-	for i, id := range ids {
-		from, to := i*g.dim, (i+1)*g.dim
-		if id == empty {
-			return fmt.Errorf("id %d is reserved", id)
-		}
-		if err := index.PrepareTo(prepared[from:to], g.metric, embeddings[from:to]); err != nil {
-			return fmt.Errorf("image %d: %w", id, err)
-		}
+	prepared, err := g.prepare(ids, embeddings)
+	if err != nil {
+		return err
 	}
 	return g.insertAll(g.appendNodes(ids, prepared))
 }
 
+// prepare returns embeddings as the graph keeps them.
+func (g *Graph) prepare(ids []dataset.ID, embeddings []float32) ([]float32, error) {
+	prepared := make([]float32, len(embeddings))
+	for i, id := range ids {
+		from, to := i*g.dim, (i+1)*g.dim
+		if id == empty {
+			return nil, fmt.Errorf("id %d is reserved", id)
+		}
+		if err := index.PrepareTo(prepared[from:to], g.metric, embeddings[from:to]); err != nil {
+			return nil, fmt.Errorf("image %d: %w", id, err)
+		}
+	}
+	return prepared, nil
+}
+
 // Skip leaves the next n slots empty, so that slots stay equal to ids where n ids were never added.
 func (g *Graph) Skip(n int) error {
+	g.writer.Lock()
+	defer g.writer.Unlock()
 	if n < 0 || len(g.ids)+n > maxSlots {
 		return fmt.Errorf("graph of %d slots: no room for %d more", len(g.ids), n)
 	}
 	if err := g.trust(); err != nil {
 		return err
 	}
+	g.state.Lock()
+	defer g.state.Unlock()
+	from := len(g.ids)
 	for range n {
 		g.newSlot(empty, 0)
 	}
+	g.updateHeights(from)
 	return nil
 }
 
 // appendNodes stores nodes without links and returns their slots. The graph does not lead to them yet.
 func (g *Graph) appendNodes(ids []dataset.ID, embeddings []float32) (slots []uint32) {
 	g.slotByID(0) // makes the map of slots while it agrees with g.ids
+	g.state.Lock()
+	defer g.state.Unlock()
 	slots = make([]uint32, len(ids))
+	from := len(g.ids)
 	for i, id := range ids {
 		slot := g.newSlot(id, g.levelOf(uint32(len(g.ids))))
 		copy(g.vectors.write(slot), embeddings[i*g.dim:(i+1)*g.dim])
 		g.slots[id] = slot
 		slots[i] = slot
 	}
+	g.updateCodes(from)
+	g.updateHeights(from)
 	return slots
 }
 
@@ -92,11 +115,13 @@ func (g *Graph) insertAll(slots []uint32) error {
 	if len(slots) == 0 {
 		return nil
 	}
-	b := newBuilder(g)
 	if g.entry == noSlot {
+		g.state.Lock()
 		g.entry, g.top, g.live = slots[0], int(g.levels[slots[0]]), 1
+		g.state.Unlock()
 		slots = slots[1:]
 	}
+	b := newBuilder(g)
 	for batch := range slices.Chunk(slots, batchLen) {
 		if err := b.insert(batch); err != nil {
 			return err
@@ -170,6 +195,8 @@ func (b *builder) insert(batch []uint32) error {
 			return err
 		}
 	}
+	g.state.Lock()
+	defer g.state.Unlock()
 	b.wishes = b.wishes[:0]
 	for i, slot := range batch {
 		b.settle(slot, &b.chosen[i])
@@ -187,9 +214,9 @@ func (b *builder) insert(batch []uint32) error {
 // find chooses the links of a new node on each of its levels, among the graph and the nodes of its batch before it.
 func (w *worker) find(g *Graph, before []uint32, slot uint32, c *chosen) error {
 	c.near, c.links = c.near[:0], c.links[:0]
-	q := g.vector(slot)
+	p := g.probeOf(slot)
 	own := int(g.levels[slot])
-	at, err := g.descend(w.search, q, g.top, own)
+	at, err := g.descend(w.search, p, g.top, own)
 	if err != nil {
 		return err
 	}
@@ -197,20 +224,15 @@ func (w *worker) find(g *Graph, before []uint32, slot uint32, c *chosen) error {
 	for level := own; level >= 0; level-- {
 		s.pool = s.pool[:0]
 		if level <= g.top {
-			if err := g.searchLevel(s, q, at, level, ef); err != nil {
+			if err := g.searchLevel(s, p, at, level, ef); err != nil {
 				return err
 			}
 			at = s.pool[0]
-		}
-		for _, other := range before {
-			if int(g.levels[other]) < level {
-				continue
-			}
-			word := packed(kernel.SquaredL2(q, g.vector(other)), other)
-			if len(s.pool) < ef || word < s.pool[ef-1] {
-				s.insert(word, ef)
+			if p.code != nil {
+				g.exactly(s, p, s.pool)
 			}
 		}
+		w.addBatch(g, p, before, level)
 		for i := range s.pool {
 			s.pool[i] &^= expanded
 		}
@@ -220,6 +242,26 @@ func (w *worker) find(g *Graph, before []uint32, slot uint32, c *chosen) error {
 	}
 	c.near = append(c.near, s.pool...)
 	return nil
+}
+
+// addBatch puts the nodes of a batch that are on a level into the pool, at their distances from p.
+func (w *worker) addBatch(g *Graph, p probe, before []uint32, level int) {
+	s, ef := w.search, g.options.EfConstruction
+	s.fit(batchLen)
+	n := 0
+	for _, other := range before {
+		if int(g.levels[other]) >= level {
+			s.slots[n], s.rows[n] = other, g.vectors.pointer(other)
+			n++
+		}
+	}
+	kernel.SquaredL2Each(p.embedding, s.rows[:n], s.distances[:n])
+	g.lift(p.height, s.slots[:n], s.distances[:n])
+	for i, d := range s.distances[:n] {
+		if word := packed(d, s.slots[i]); len(s.pool) < ef || word < s.pool[ef-1] {
+			s.pool, _ = insert(s.pool, word, ef)
+		}
+	}
 }
 
 // settle gives a new node its parent and its own links, and notes whom it chose.

@@ -12,7 +12,7 @@ const (
 
 // chunks is a table of rows of equal width in slices of ChunkNodes rows each. A slice that came from outside is copied
 // before it is written to.
-type chunks[T float32 | uint32] struct {
+type chunks[T float32 | uint32 | uint8] struct {
 	width int
 	data  [][]T
 	first []*T // of each slice
@@ -26,7 +26,7 @@ func (c *chunks[T]) row(i uint32) []T { return unsafe.Slice(c.pointer(i), c.widt
 // pointer returns the address of row i. It is what a search does most, so that only the number of the slice is checked:
 // every slice has ChunkNodes rows.
 func (c *chunks[T]) pointer(i uint32) *T {
-	return (*T)(unsafe.Add(unsafe.Pointer(c.first[i>>chunkShift]), uintptr(i&chunkMask)*uintptr(c.width)*4))
+	return (*T)(unsafe.Add(unsafe.Pointer(c.first[i>>chunkShift]), uintptr(i&chunkMask)*uintptr(c.width)*unsafe.Sizeof(*c.first[0])))
 }
 
 // write returns row i to be written to.

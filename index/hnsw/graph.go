@@ -30,6 +30,11 @@ type Graph struct {
 
 	vectors chunks[float32] // [ChunkNodes, dim]
 	links   chunks[uint32]  // [ChunkNodes, 2M]: a node's links on level 0, filled up with noSlot
+	codes   chunks[uint8]   // [ChunkNodes, codeWidth]: see codes.go; empty where there are none
+	coding  coding
+
+	heights []float32 // of each slot: see height.go; nil unless the metric is the inner product
+	reach   float32   // the R of heights
 
 	ids      []dataset.ID // of each slot; empty where there is no node
 	levels   []uint8      // of each slot
@@ -43,7 +48,15 @@ type Graph struct {
 	entry uint32 // slot of the entry point, noSlot in an empty graph
 	top   int    // level of the entry point
 
+	scanRows float32 // how many embeddings are compared in the time that a search takes for one candidate; see scan.go
+	scanAt   int     // the number of slots when that was measured; 0: never
+
 	checked bool // the graph was made here, or Verify found nothing
+
+	// writer is held by whoever changes the graph, for as long as that takes; state is held by searches, and by writers
+	// while they write what searches read. A writer reads without it.
+	writer sync.Mutex
+	state  sync.RWMutex
 
 	slotOnce sync.Once
 	slots    map[dataset.ID]uint32 // made when first needed: see slotByID
@@ -71,6 +84,7 @@ func newGraph(metric index.Metric, dim int, options Options) *Graph {
 	g := &Graph{metric: metric, dim: dim, options: options, entry: noSlot}
 	g.vectors.width = dim
 	g.links.width = g.capacity(0)
+	g.codes.width = codeWidth(dim)
 	return g
 }
 
@@ -81,17 +95,31 @@ func (g *Graph) Metric() index.Metric { return g.metric }
 func (g *Graph) Dim() int { return g.dim }
 
 // Len is the number of embeddings.
-func (g *Graph) Len() int { return g.live }
+func (g *Graph) Len() int {
+	g.state.RLock()
+	defer g.state.RUnlock()
+	return g.live
+}
 
 // Slots is the number of slots, those of removed nodes included.
-func (g *Graph) Slots() int { return len(g.ids) }
+func (g *Graph) Slots() int {
+	g.state.RLock()
+	defer g.state.RUnlock()
+	return len(g.ids)
+}
 
 // Options returns the options with the defaults filled in.
-func (g *Graph) Options() Options { return g.options }
+func (g *Graph) Options() Options {
+	g.state.RLock()
+	defer g.state.RUnlock()
+	return g.options
+}
 
 // SlotIsID reports whether the node in each slot has the slot's number as its id. The embeddings of the graph then lie
 // as those of a store that orders them by id.
 func (g *Graph) SlotIsID() bool {
+	g.state.RLock()
+	defer g.state.RUnlock()
 	for slot, id := range g.ids {
 		if id != empty && id != dataset.ID(slot) {
 			return false
@@ -102,6 +130,12 @@ func (g *Graph) SlotIsID() bool {
 
 // Has reports whether the graph holds id.
 func (g *Graph) Has(id dataset.ID) bool {
+	g.state.RLock()
+	defer g.state.RUnlock()
+	return g.has(id)
+}
+
+func (g *Graph) has(id dataset.ID) bool {
 	_, ok := g.slotByID(id)
 	return ok
 }
@@ -191,6 +225,9 @@ func (g *Graph) newSlot(id dataset.ID, level uint8) uint32 {
 	}
 	g.nodes.mark(slot)
 	g.vectors.grow(len(g.ids), 0)
+	if g.coding.on() {
+		g.codes.grow(len(g.ids), 0)
+	}
 	g.links.grow(len(g.ids), noSlot)
 	return slot
 }
@@ -210,7 +247,7 @@ func (g *Graph) trust() error {
 	if g.checked {
 		return nil
 	}
-	if err := g.Verify(); err != nil {
+	if err := g.verify(); err != nil {
 		return err
 	}
 	g.children = make([]uint8, len(g.ids))

@@ -22,6 +22,7 @@ const (
 // chooser is the scratch memory of choosing links. Its candidates are words as in a searcher's pool.
 type chooser struct {
 	rows       []*float32
+	taken      []uint32 // the slots of rows
 	distances  [8]float32
 	candidates []uint64
 	links      []uint64
@@ -36,11 +37,12 @@ type chooser struct {
 // next call.
 func (g *Graph) choose(c *chooser, kept []uint32, candidates []uint64, m int, must func(slot uint32) bool) []uint64 {
 	if cap(c.rows) < m {
-		c.rows, c.links = make([]*float32, m), make([]uint64, 0, m)
+		c.rows, c.links, c.taken = make([]*float32, m), make([]uint64, 0, m), make([]uint32, m)
 	}
-	rows, links := c.rows[:0], c.links[:0]
+	links := c.links[:0]
+	c.rows, c.taken = c.rows[:0], c.taken[:0]
 	for _, slot := range kept {
-		rows = append(rows, g.vectors.pointer(slot))
+		c.take(g, slot)
 	}
 	c.later = c.later[:0]
 	reserved := 0
@@ -54,54 +56,68 @@ func (g *Graph) choose(c *chooser, kept []uint32, candidates []uint64, m int, mu
 	for _, word := range candidates {
 		if must != nil && must(slotOf(word)) {
 			reserved--
-		} else if len(rows)+reserved >= m {
+		} else if len(c.rows)+reserved >= m {
 			continue
-		} else if d, ok := g.inTheWay(c, word, rows, strict); ok {
+		} else if d, ok := g.inTheWay(c, word, strict); ok {
 			if loose*d > distanceOf(word) {
 				c.later = append(c.later, word)
 			}
 			continue
 		}
-		rows, links = append(rows, g.vectors.pointer(slotOf(word))), append(links, word)
+		c.take(g, slotOf(word))
+		links = append(links, word)
 	}
 	for _, word := range c.later {
-		if len(rows) >= m {
+		if len(c.rows) >= m {
 			break
 		}
-		if _, ok := g.inTheWay(c, word, rows, loose); !ok {
-			rows, links = append(rows, g.vectors.pointer(slotOf(word))), append(links, word)
+		if _, ok := g.inTheWay(c, word, loose); !ok {
+			c.take(g, slotOf(word))
+			links = append(links, word)
 		}
 	}
 	return links
 }
 
-// inTheWay reports whether one of the rows is, times factor, not farther from a candidate than the node that it is a
-// candidate for, and returns the smallest distance it saw then.
-func (g *Graph) inTheWay(c *chooser, word uint64, rows []*float32, factor float32) (smallest float32, ok bool) {
+// take adds a node to those that later candidates are compared with.
+func (c *chooser) take(g *Graph, slot uint32) {
+	c.rows, c.taken = append(c.rows, g.vectors.pointer(slot)), append(c.taken, slot)
+}
+
+// inTheWay reports whether one of the nodes taken is, times factor, not farther from a candidate than the node that it is
+// a candidate for, and returns the smallest distance it saw then.
+func (g *Graph) inTheWay(c *chooser, word uint64, factor float32) (smallest float32, ok bool) {
 	v, limit := g.vector(slotOf(word)), distanceOf(word)
+	rows, slots := c.rows, c.taken
+	height := float32(0)
+	if g.heights != nil {
+		height = g.heights[slotOf(word)]
+	}
 	for len(rows) > 0 {
 		n := min(4, len(rows))
 		distances := c.distances[:n]
 		kernel.SquaredL2Each(v, rows[:n], distances)
+		g.lift(height, slots[:n], distances)
 		smallest = slices.Min(distances)
 		if factor*smallest <= limit {
 			return smallest, true
 		}
-		rows = rows[n:]
+		rows, slots = rows[n:], slots[n:]
 	}
 	return 0, false
 }
 
 // measured adds the given nodes to c's candidates, at their distances from a node.
 func (g *Graph) measured(c *chooser, from uint32, slots []uint32) {
-	v := g.vector(from)
+	p := g.probeOf(from)
 	var rows [8]*float32
 	for len(slots) > 0 {
 		n := min(len(rows), len(slots))
 		for i, slot := range slots[:n] {
 			rows[i] = g.vectors.pointer(slot)
 		}
-		kernel.SquaredL2Each(v, rows[:n], c.distances[:n])
+		kernel.SquaredL2Each(p.embedding, rows[:n], c.distances[:n])
+		g.lift(p.height, slots[:n], c.distances[:n])
 		for i, slot := range slots[:n] {
 			c.candidates = append(c.candidates, packed(c.distances[i], slot))
 		}

@@ -4,9 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
+	"slices"
 
 	"imgsearch/dataset"
 	"imgsearch/index"
+	"imgsearch/internal/kernel"
 )
 
 // Part names one stored piece of a graph: a chunk of one of the kinds below.
@@ -28,19 +31,31 @@ const (
 	LinkPart PartKind = "links"
 	// NodePart holds the ids, levels, parents and upper links of ChunkNodes slots.
 	NodePart PartKind = "nodes"
+	// CodePart holds the codes of the embeddings of ChunkNodes slots, [ChunkNodes, Dim rounded up to 64] uint8: their values
+	// rounded to 256 steps. There are none in a graph without codes: of few embeddings, of embeddings of few values, or of
+	// such as lie too close together.
+	CodePart PartKind = "codes"
 )
 
 // formatVersion is the version of the parts.
 //
-//   - 1 (first release): as described in this file; little-endian.
-const formatVersion = 1
+//   - 1 (first release): header, embeddings, links and nodes as described in this file; little-endian.
+//   - 2: the header tells how codes are made, and there are parts with codes; inner product; what MeasureScan found.
+//
+// Version 1 is read: such a graph has no codes until it changes.
+const formatVersion = 2
 
-// headerLen is the length of the header part: version, metric, dim, M, efConstruction, efSearch, slots, nodes, entry
-// point, top level as uint32, and the seed as uint64.
+// headerLen is the length of the header part of version 1: version, metric, dim, M, efConstruction, efSearch, slots, nodes,
+// entry point, top level as uint32, and the seed as uint64.
 const headerLen = 10*4 + 8
 
+// moreLen is the length of what version 2 adds: the number of slots when codes were decided on, as uint32, their scale and
+// the reach of heights as float32, the number of embeddings that are compared in the time of a candidate as float32 and the
+// number of slots when that was measured as uint32. Where the scale is not 0, [Dim] float32 follow: the values of step 0.
+const moreLen = 5 * 4
+
 // Parts yields the graph as it is to be stored: everything, or with changedOnly what changed since [Graph.Saved] or
-// [Load]. The bytes are valid until the graph changes.
+// [Load]. The bytes are valid until the graph changes, which it must not do meanwhile.
 func (g *Graph) Parts(changedOnly bool) iter.Seq2[Part, []byte] {
 	return func(yield func(Part, []byte) bool) {
 		if !yield(Part{HeaderPart, 0}, g.header()) {
@@ -62,6 +77,14 @@ func (g *Graph) Parts(changedOnly bool) iter.Seq2[Part, []byte] {
 				return
 			}
 		}
+		for n := range g.codes.data {
+			if changedOnly && !g.codes.isChanged(n) {
+				continue
+			}
+			if !yield(Part{CodePart, uint32(n)}, g.codes.data[n]) {
+				return
+			}
+		}
 		for n := range g.links.data {
 			if changedOnly && !g.nodes.isChanged(n) {
 				continue
@@ -77,14 +100,12 @@ func (g *Graph) Parts(changedOnly bool) iter.Seq2[Part, []byte] {
 func (g *Graph) Saved() {
 	clear(g.vectors.changed)
 	clear(g.links.changed)
+	clear(g.codes.changed)
 	clear(g.nodes.changed)
 }
 
 func (g *Graph) header() []byte {
-	metric := uint32(0)
-	if g.metric == index.Cosine {
-		metric = 1
-	}
+	metric := uint32(slices.Index(storedMetrics, g.metric))
 	b := make([]byte, 0, headerLen)
 	for _, word := range []uint32{
 		formatVersion, metric, uint32(g.dim), uint32(g.options.M), uint32(g.options.EfConstruction),
@@ -92,8 +113,21 @@ func (g *Graph) header() []byte {
 	} {
 		b = binary.LittleEndian.AppendUint32(b, word)
 	}
-	return binary.LittleEndian.AppendUint64(b, g.options.Seed)
+	b = binary.LittleEndian.AppendUint64(b, g.options.Seed)
+	for _, word := range []uint32{
+		uint32(g.coding.at), math.Float32bits(g.coding.scale), math.Float32bits(g.reach), math.Float32bits(g.scanRows),
+		uint32(g.scanAt),
+	} {
+		b = binary.LittleEndian.AppendUint32(b, word)
+	}
+	for _, v := range g.coding.low {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return b
 }
+
+// storedMetrics are the metrics by their numbers in the header.
+var storedMetrics = []index.Metric{index.L2, index.Cosine, index.InnerProduct}
 
 // nodeLen is the length of what a node part says of each slot before the upper links.
 const nodeLen = 8 + 1 + 4
@@ -134,6 +168,7 @@ func Load(read func(Part) ([]byte, error)) (*Graph, error) {
 			return nil, err
 		}
 	}
+	g.updateHeights(0)
 	live := 0
 	for _, id := range g.ids {
 		if id != empty {
@@ -152,20 +187,20 @@ func Load(read func(Part) ([]byte, error)) (*Graph, error) {
 }
 
 func parseHeader(b []byte) (g *Graph, slots int, err error) {
-	if len(b) != headerLen {
-		return nil, 0, fmt.Errorf("%w: header of %d bytes, not %d", ErrCorrupt, len(b), headerLen)
+	if len(b) < headerLen {
+		return nil, 0, fmt.Errorf("%w: header of %d bytes, not %d and more", ErrCorrupt, len(b), headerLen)
 	}
 	var words [10]uint32
 	for i := range words {
 		words[i] = binary.LittleEndian.Uint32(b[4*i:])
 	}
-	if words[0] != formatVersion {
-		return nil, 0, fmt.Errorf("%w: version %d, this program reads %d", ErrCorrupt, words[0], formatVersion)
+	if words[0] < 1 || words[0] > formatVersion {
+		return nil, 0, fmt.Errorf("%w: version %d, this program reads 1 to %d", ErrCorrupt, words[0], formatVersion)
 	}
-	metric := index.L2
-	if words[1] == 1 {
-		metric = index.Cosine
+	if words[1] >= uint32(len(storedMetrics)) {
+		return nil, 0, fmt.Errorf("%w: metric %d", ErrCorrupt, words[1])
 	}
+	metric := storedMetrics[words[1]]
 	options := Options{
 		M: int(words[3]), EfConstruction: int(words[4]), EfSearch: int(words[5]), Seed: binary.LittleEndian.Uint64(b[40:]),
 	}
@@ -175,12 +210,54 @@ func parseHeader(b []byte) (g *Graph, slots int, err error) {
 	if err := options.validate(); err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if words[1] > 1 || words[6] > maxSlots || words[7] > words[6] || words[9] > maxLevel {
+	if words[6] > maxSlots || words[7] > words[6] || words[9] > maxLevel {
 		return nil, 0, fmt.Errorf("%w: header out of range", ErrCorrupt)
 	}
 	g = newGraph(metric, int(words[2]), options)
 	g.live, g.entry, g.top = int(words[7]), words[8], int(words[9])
+	if err := g.parseMore(words[0], b[headerLen:]); err != nil {
+		return nil, 0, err
+	}
 	return g, int(words[6]), nil
+}
+
+// parseMore reads what the header of a version has beyond that of version 1.
+func (g *Graph) parseMore(version uint32, b []byte) error {
+	if version == 1 {
+		if len(b) != 0 {
+			return fmt.Errorf("%w: header of version 1 with %d bytes too many", ErrCorrupt, len(b))
+		}
+		return nil
+	}
+	var words [moreLen / 4]uint32
+	if len(b) < moreLen {
+		return fmt.Errorf("%w: header too short by %d bytes", ErrCorrupt, moreLen-len(b))
+	}
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint32(b[4*i:])
+	}
+	b = b[moreLen:]
+	g.coding = coding{at: int(words[0]), scale: math.Float32frombits(words[1])}
+	g.reach, g.scanRows, g.scanAt = math.Float32frombits(words[2]), math.Float32frombits(words[3]), int(words[4])
+	for _, v := range []float32{g.coding.scale, g.reach, g.scanRows} {
+		if !(v >= 0) || math.IsInf(float64(v), 0) {
+			return fmt.Errorf("%w: a number of the header is %v", ErrCorrupt, v)
+		}
+	}
+	if g.coding.on() {
+		if g.dim > kernel.MaxCodes || g.metric == index.InnerProduct || len(b) != 4*g.dim {
+			return fmt.Errorf("%w: header with %d bytes about codes of dim %d", ErrCorrupt, len(b), g.dim)
+		}
+		g.coding.low = make([]float32, g.dim)
+		for i := range g.coding.low {
+			g.coding.low[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+		}
+		return nil
+	}
+	if len(b) != 0 {
+		return fmt.Errorf("%w: header with %d bytes too many", ErrCorrupt, len(b))
+	}
+	return nil
 }
 
 // loadChunk reads chunk n, which has the given number of slots.
@@ -209,6 +286,14 @@ func (g *Graph) loadChunk(n, slots int, read func(Part) ([]byte, error)) error {
 	}
 	g.vectors.attach(wordsOf[float32](vectors), false)
 	g.links.attach(wordsOf[uint32](links), false)
+	if !g.coding.on() {
+		return nil
+	}
+	codes, err := get(CodePart, ChunkNodes*codeWidth(g.dim))
+	if err != nil {
+		return err
+	}
+	g.codes.attach(codes, false)
 	return nil
 }
 

@@ -13,8 +13,10 @@ import (
 // among those that the removed one had, so that paths through it close up (compare FreshDiskANN, Singh et al. 2021,
 // algorithm 4). When fewer than half of the nodes remain, the graph is linked from
 // scratch instead. Each call looks at all links once, whatever the number of ids: remove many at a time. A loaded graph
-// is verified before it is first changed.
+// is verified before it is first changed. Searches go on meanwhile, and find all until the change is done.
 func (g *Graph) Remove(ids ...dataset.ID) error {
+	g.writer.Lock()
+	defer g.writer.Unlock()
 	gone := make([]uint32, 0, len(ids))
 	for _, id := range ids {
 		slot, ok := g.slotByID(id)
@@ -32,24 +34,31 @@ func (g *Graph) Remove(ids ...dataset.ID) error {
 		return err
 	}
 	if 2*(g.live-len(gone)) < g.live {
-		for _, slot := range gone {
-			g.emptySlot(slot)
-		}
-		return g.rebuild()
+		return g.rebuild(gone)
 	}
+	g.unlink(gone)
+	return nil
+}
+
+// unlink takes nodes, fewer than all, out of the graph.
+func (g *Graph) unlink(gone []uint32) {
 	r := remover{g: g, gone: make([]bool, len(g.ids)), adopted: make(map[uint32][]uint32)}
 	for _, slot := range gone {
 		r.gone[slot] = true
 	}
 	r.findParents(gone)
-	r.closeUp()
+	lists, changed := r.closeUp()
+	g.state.Lock()
+	defer g.state.Unlock()
+	for i, l := range lists {
+		g.setNeighbors(l.slot, l.level, changed[i])
+	}
 	for _, slot := range gone {
 		g.emptySlot(slot)
 	}
 	if r.gone[g.entry] {
 		g.chooseEntry()
 	}
-	return nil
 }
 
 // remover takes nodes out of a graph.
@@ -104,7 +113,7 @@ func (r *remover) settle(above uint32, orphans []uint32) {
 			if int(g.children[adopter]) >= g.maxChildren() {
 				continue
 			}
-			d := kernel.SquaredL2(g.vector(orphan), g.vector(adopter))
+			d := g.between(orphan, adopter)
 			if parent == noSlot || d < nearest {
 				parent, nearest = adopter, d
 			}
@@ -136,13 +145,15 @@ func (r *remover) roomBelow(slot uint32) uint32 {
 	panic("hnsw: a tree without leaves")
 }
 
-// closeUp gives the nodes that link to removed ones other links, and those that the tree joined links to each other.
-func (r *remover) closeUp() {
+// list names the links of a node on a level.
+type list struct {
+	slot  uint32
+	level int
+}
+
+// closeUp returns other links for the nodes that link to removed ones, and for those that the tree joined.
+func (r *remover) closeUp() (lists []list, changed [][]uint32) {
 	g := r.g
-	type list struct {
-		slot  uint32
-		level int
-	}
 	joined := make(map[uint32][]uint32)
 	for parent, children := range r.adopted {
 		joined[parent] = append(joined[parent], children...)
@@ -150,7 +161,6 @@ func (r *remover) closeUp() {
 			joined[child] = append(joined[child], parent)
 		}
 	}
-	var lists []list
 	for slot := range uint32(len(g.ids)) {
 		if g.ids[slot] == empty || r.gone[slot] {
 			continue
@@ -163,7 +173,7 @@ func (r *remover) closeUp() {
 		}
 	}
 	// All new lists are chosen before the first is stored: they are made from the old ones.
-	changed := make([][]uint32, len(lists))
+	changed = make([][]uint32, len(lists))
 	kernel.ParallelRanges(g.options.Threads, len(lists), func(_, from, to int) {
 		s := g.searcher()
 		defer g.release(s)
@@ -177,9 +187,7 @@ func (r *remover) closeUp() {
 			changed[i] = r.mended(s, &c, l.slot, l.level, near)
 		}
 	})
-	for i, l := range lists {
-		g.setNeighbors(l.slot, l.level, changed[i])
-	}
+	return lists, changed
 }
 
 // maxBridge is the number of candidates from which on a node looks no further for new links.
@@ -190,7 +198,8 @@ const maxBridge = 512
 // be closer, because links from the time when the graph was small lead far, and a search needs some that do.
 func (r *remover) mended(s *searcher, c *chooser, slot uint32, level int, joined []uint32) []uint32 {
 	g := r.g
-	visited, epoch := s.nextEpoch()
+	s.nextEpoch()
+	visited, epoch := s.visited, s.epoch
 	visited[slot] = epoch
 	links := make([]uint32, 0, g.capacity(level))
 	for _, other := range joined {
@@ -240,13 +249,17 @@ func (g *Graph) chooseEntry() {
 	}
 }
 
-// rebuild drops all links and inserts every node again, in the order of slots.
-func (g *Graph) rebuild() error {
+// rebuild drops all links and inserts every node again but those that are gone, in the order of slots. Searches go on in
+// the old graph meanwhile.
+func (g *Graph) rebuild(gone []uint32) error {
 	fresh := newGraph(g.metric, g.dim, g.options)
-	fresh.vectors = g.vectors
+	fresh.vectors, fresh.codes, fresh.coding, fresh.heights = g.vectors, g.codes, g.coding, g.heights
 	var slots []uint32
 	for slot, id := range g.ids {
 		level := uint8(0)
+		if len(gone) > 0 && gone[0] == uint32(slot) {
+			id, gone = empty, gone[1:]
+		}
 		if id != empty {
 			level = g.levels[slot]
 			slots = append(slots, uint32(slot))
@@ -259,7 +272,14 @@ func (g *Graph) rebuild() error {
 	for n := range fresh.links.data {
 		fresh.links.mark(uint32(n) << chunkShift)
 	}
+	g.state.Lock()
+	defer g.state.Unlock()
 	g.links, g.nodes = fresh.links, fresh.nodes
+	g.slotByID(0) // makes the map, if it is not there
+	clear(g.slots)
+	for _, slot := range slots {
+		g.slots[fresh.ids[slot]] = slot
+	}
 	g.ids, g.levels, g.parents, g.children = fresh.ids, fresh.levels, fresh.parents, fresh.children
 	g.upperAt, g.upper = fresh.upperAt, fresh.upper
 	g.live, g.entry, g.top = fresh.live, fresh.entry, fresh.top

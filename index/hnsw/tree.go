@@ -1,7 +1,5 @@
 package hnsw
 
-import "imgsearch/internal/kernel"
-
 // Algorithm 4 can leave a node without a link that leads to it: whoever linked to it later prefers others. Such nodes
 // are never found, whatever efSearch is; with embeddings whose lengths vary, more than 1 % of them are lost.
 //
@@ -35,12 +33,13 @@ func (g *Graph) adopt(child uint32, lists ...[]uint64) uint64 {
 			}
 		}
 	}
-	// Every tree has nodes without children, and those inserted last are likely to be among them.
-	for slot := child; slot > 0; {
+	// Every tree has nodes without children, and those inserted last are likely to be among them. Nodes that are not in the
+	// tree yet have no parent; nor has the root, but when it has as many children as it may, these are there.
+	for slot := uint32(len(g.ids)); slot > 0; {
 		slot--
-		if g.ids[slot] != empty && int(g.children[slot]) < g.maxChildren() {
+		if slot != child && g.parents[slot] != noSlot && int(g.children[slot]) < g.maxChildren() {
 			g.setParent(child, slot)
-			return packed(kernel.SquaredL2(g.vector(child), g.vector(slot)), slot)
+			return packed(g.between(child, slot), slot)
 		}
 	}
 	panic("hnsw: a tree without leaves")

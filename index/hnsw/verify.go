@@ -15,6 +15,12 @@ const maxFindings = 20
 // itself, twice, to an empty slot or to a node that is not on the level; ids held twice; an entry point that is not on
 // the top level; nodes that cannot be reached from each other.
 func (g *Graph) Verify() error {
+	g.writer.Lock()
+	defer g.writer.Unlock()
+	return g.verify()
+}
+
+func (g *Graph) verify() error {
 	v := verifier{g: g}
 	v.nodes()
 	if len(v.found) == 0 {
