@@ -79,7 +79,9 @@ func graphReadable(v *store.View) (bool, error) {
 }
 
 // The graph's parts as the store names them. Its embeddings are the store's: an image's slot in the graph is its id.
-var partNames = map[hnsw.PartKind]string{hnsw.HeaderPart: "header", hnsw.LinkPart: "links", hnsw.NodePart: "nodes"}
+var partNames = map[hnsw.PartKind]string{
+	hnsw.HeaderPart: "header", hnsw.LinkPart: "links", hnsw.NodePart: "nodes", hnsw.CodePart: "codes",
+}
 
 // loadGraph makes the graph of the stored parts, each passed through keep.
 func loadGraph(v *store.View, chunks [][]float32, keep func([]byte) []byte) (*hnsw.Graph, error) {

@@ -155,7 +155,7 @@ func (g *Graph) separable(scale float32) bool {
 }
 
 // surely is the number of steps' standard deviations that a refined search allows for the rounding of codes.
-const surely = 5
+const surely = 4
 
 // beyondRounding returns the squared distance of codes that a node must have to be, surely, farther than one at d: rounding
 // two codes changes their squared distance by a deviation of sqrt(4 d / 6), both distances are rounded, and d itself is

@@ -285,7 +285,7 @@ func (g *Graph) gather(s *searcher, p probe, list []uint32, n int, ahead *uint32
 
 // beam is how many candidates are expanded at once, so that the processor waits for the memory of all of them at the same
 // time. Those after the first would most often have been expanded next.
-const beam = 2
+const beam = 3
 
 // expand marks the nearest candidates from next on that are not expanded, at most beam and all below bound, and gathers
 // their links. It returns their number, and the place from which on candidates may not be expanded.
