@@ -17,7 +17,7 @@ func TestSimilarity(t *testing.T) {
 		distance, want float32
 	}{
 		{index.Cosine, 0, 1}, {index.Cosine, 0.25, 0.75}, {index.Cosine, 2, -1},
-		{index.L2, 0, 1}, {index.L2, 1, 0.5}, {index.L2, 3, 0.25},
+		{index.InnerProduct, -3, 4}, {index.L2, 0, 1}, {index.L2, 1, 0.5}, {index.L2, 3, 0.25},
 	} {
 		if got := index.Similarity(c.metric, c.distance); got != c.want {
 			t.Errorf("%s, distance %v: similarity %v, want %v", c.metric, c.distance, got, c.want)
@@ -26,8 +26,13 @@ func TestSimilarity(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	if index.L2.Validate() != nil || index.Cosine.Validate() != nil || index.Metric("").Validate() == nil {
-		t.Error("there are two metrics")
+	for _, m := range []index.Metric{index.L2, index.Cosine, index.InnerProduct} {
+		if err := m.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	if index.Metric("").Validate() == nil {
+		t.Error("there is no metric without a name")
 	}
 	if d := index.FromSquaredL2(index.Cosine, 4.000001); d != 2 {
 		t.Errorf("opposite embeddings at cosine distance %v", d)

@@ -80,15 +80,20 @@ func (g *Graph) Skip(n int) error {
 
 // appendNodes stores nodes without links and returns their slots. The graph does not lead to them yet.
 func (g *Graph) appendNodes(ids []dataset.ID, embeddings []float32) (slots []uint32) {
-	g.slotByID(0) // makes the map of slots while it agrees with g.ids
+	g.slotByID(0) // decides on the map of slots while it agrees with g.ids
 	g.state.Lock()
 	defer g.state.Unlock()
 	slots = make([]uint32, len(ids))
 	from := len(g.ids)
 	for i, id := range ids {
+		if g.slots == nil && id != dataset.ID(len(g.ids)) {
+			g.mapSlots()
+		}
 		slot := g.newSlot(id, g.levelOf(uint32(len(g.ids))))
 		copy(g.vectors.write(slot), embeddings[i*g.dim:(i+1)*g.dim])
-		g.slots[id] = slot
+		if g.slots != nil {
+			g.slots[id] = slot
+		}
 		slots[i] = slot
 	}
 	g.updateCodes(from)

@@ -43,6 +43,6 @@
 // graph changes for the first time.
 //
 // Memory beyond the embeddings is 8M bytes a node for the links of level 0, about 4M/(M-1) for those above, a byte a value,
-// rounded up to 64, for the code, and 18 for what else is known of it: 214 bytes at M = 16 and 64 values; 30 more once ids
-// are looked up, as Add and Remove do.
+// rounded up to 64, for the code, and 18 for what else is known of it: 214 bytes at M = 16 and 64 values; 30 more where ids
+// are not the numbers of their slots and are looked up, as Add and Remove do.
 package hnsw

@@ -59,7 +59,7 @@ type Graph struct {
 	state  sync.RWMutex
 
 	slotOnce sync.Once
-	slots    map[dataset.ID]uint32 // made when first needed: see slotByID
+	slots    map[dataset.ID]uint32 // nil while every id is its slot's number; made when first needed: see slotByID
 
 	searchers sync.Pool
 }
@@ -120,6 +120,10 @@ func (g *Graph) Options() Options {
 func (g *Graph) SlotIsID() bool {
 	g.state.RLock()
 	defer g.state.RUnlock()
+	return g.slotIsID()
+}
+
+func (g *Graph) slotIsID() bool {
 	for slot, id := range g.ids {
 		if id != empty && id != dataset.ID(slot) {
 			return false
@@ -143,15 +147,25 @@ func (g *Graph) has(id dataset.ID) bool {
 // slotByID finds a node by its id.
 func (g *Graph) slotByID(id dataset.ID) (uint32, bool) {
 	g.slotOnce.Do(func() {
-		g.slots = make(map[dataset.ID]uint32, len(g.ids))
-		for slot, id := range g.ids {
-			if id != empty {
-				g.slots[id] = uint32(slot)
-			}
+		if !g.slotIsID() {
+			g.mapSlots()
 		}
 	})
+	if g.slots == nil {
+		return uint32(id), id < dataset.ID(len(g.ids)) && g.ids[id] == id
+	}
 	slot, ok := g.slots[id]
 	return slot, ok
+}
+
+// mapSlots makes the map of slots.
+func (g *Graph) mapSlots() {
+	g.slots = make(map[dataset.ID]uint32, len(g.ids))
+	for slot, id := range g.ids {
+		if id != empty {
+			g.slots[id] = uint32(slot)
+		}
+	}
 }
 
 // vector returns the embedding of a slot.

@@ -34,9 +34,13 @@ func (g *Graph) Remove(ids ...dataset.ID) error {
 		return err
 	}
 	if 2*(g.live-len(gone)) < g.live {
-		return g.rebuild(gone)
+		if err := g.rebuild(gone); err != nil {
+			return err
+		}
+	} else {
+		g.unlink(gone)
 	}
-	g.unlink(gone)
+	g.compactIfSparse()
 	return nil
 }
 
@@ -275,10 +279,11 @@ func (g *Graph) rebuild(gone []uint32) error {
 	g.state.Lock()
 	defer g.state.Unlock()
 	g.links, g.nodes = fresh.links, fresh.nodes
-	g.slotByID(0) // makes the map, if it is not there
-	clear(g.slots)
-	for _, slot := range slots {
-		g.slots[fresh.ids[slot]] = slot
+	if g.slots != nil {
+		clear(g.slots)
+		for _, slot := range slots {
+			g.slots[fresh.ids[slot]] = slot
+		}
 	}
 	g.ids, g.levels, g.parents, g.children = fresh.ids, fresh.levels, fresh.parents, fresh.children
 	g.upperAt, g.upper = fresh.upperAt, fresh.upper

@@ -90,7 +90,9 @@ func (g *Graph) putBack(sorted []uint32, ids []dataset.ID, levels []uint8) error
 	g.state.Lock()
 	for i, slot := range sorted {
 		g.ids[slot], g.levels[slot] = ids[i], levels[i]
-		g.slots[ids[i]] = slot
+		if g.slots != nil {
+			g.slots[ids[i]] = slot
+		}
 		g.upperAt[slot] = uint32(len(g.upper))
 		for range int(levels[i]) * g.options.M {
 			g.upper = append(g.upper, noSlot)

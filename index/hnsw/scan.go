@@ -30,7 +30,7 @@ func (g *Graph) MeasureScan() error {
 	if g.live < 256 || g.scanAt > 0 && len(g.ids) < 2*g.scanAt {
 		return nil
 	}
-	const rounds, perRound = 5, 8
+	const rounds, perRound = 5, 4
 	s := g.searcher()
 	defer g.release(s)
 	var searching, scanning []float64
