@@ -35,7 +35,8 @@ type Collection struct {
 type CreateOptions struct {
 	// Encoder makes the embeddings; the collection keeps it. Required.
 	Encoder *embedder.Encoder
-	// Metric is the distance. Default: index.Cosine where the encoder normalises its embeddings, index.L2 otherwise.
+	// Metric is the distance: index.Cosine or index.L2. Default: index.Cosine where the encoder normalises its embeddings,
+	// index.L2 otherwise.
 	Metric index.Metric
 	// Graph are the parameters of the neighbour graph; Threads is not kept. Default: those of package index/hnsw.
 	Graph hnsw.Options
@@ -74,6 +75,9 @@ func Create(path string, options CreateOptions) (*Collection, error) {
 		if options.Encoder.Normalized() {
 			options.Metric = index.Cosine
 		}
+	}
+	if options.Metric == index.InnerProduct {
+		return nil, fail(fmt.Errorf("%w: Metric %s: a collection compares by %s or %s", ErrOptions, options.Metric, index.L2, index.Cosine))
 	}
 	switch {
 	case options.Thumbnail == 0:

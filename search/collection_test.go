@@ -835,6 +835,7 @@ func TestOptionsAndErrors(t *testing.T) {
 		"unknown metric":  {Encoder: e, Metric: "manhattan"},
 		"large thumbnail": {Encoder: e, Thumbnail: 513},
 		"M of 1":          {Encoder: e, Graph: hnsw.Options{M: 1}},
+		"inner product":   {Encoder: e, Metric: index.InnerProduct},
 	} {
 		if _, err := Create(path, o); !errors.Is(err, ErrOptions) {
 			t.Errorf("%s: %v", name, err)

@@ -149,6 +149,9 @@ func (c *Collection) updateGraph(ctx context.Context, threads int, progress func
 	if err != nil {
 		return err
 	}
+	if err := g.MeasureScan(); err != nil {
+		return asCorrupt(err)
+	}
 	parts := map[hnsw.PartKind]*store.GraphPart{}
 	for part, b := range g.Parts(false) {
 		name, ok := partNames[part.Kind]

@@ -63,7 +63,7 @@ func (c *Collection) Info(ctx context.Context) (Info, error) {
 			Labels: map[dataset.Label]int{}, Splits: map[string]int{}, Dim: h.Dim, Metric: c.metric, Encoder: h.Fingerprint,
 			Graph: GraphInfo{
 				Stale: stale, M: c.options.M,
-				EfConstruction: c.options.EfConstruction, EfSearch: c.options.EfSearch, Seed: c.options.Seed,
+				EfConstruction: c.options.EfConstruction, EfSearch: c.efSearch(), Seed: c.options.Seed,
 			},
 			Thumbnail: c.options.Thumbnail, FileBytes: v.FileSize(), Bytes: v.Usage(), Generation: h.Generation, Commit: v.Commit(),
 		}

@@ -184,7 +184,7 @@ func (c *Collection) results(v *store.View, found []index.Neighbor, own func(Rec
 func (c *Collection) nearest(v *store.View, embedding []float32, k int, options QueryOptions) (found []index.Neighbor, all bool, err error) {
 	ef := options.Ef
 	if ef == 0 {
-		ef = c.options.EfSearch
+		ef = c.efSearch()
 	}
 	count := v.Header().Count
 	k = min(k, max(count, 1))
@@ -214,9 +214,9 @@ func (c *Collection) graphCanWait() bool {
 }
 
 const (
-	// graphPays is how many times more images than candidates there must be for the graph to be faster than comparing
-	// with every image: 64-d embeddings on one thread of a machine with AVX-512 meet at some 300.
-	graphPays = 300
+	// graphPays is how many times more images than candidates there must be at least for the graph to be faster than
+	// comparing with every image. Above, the graph decides by itself what is faster: see hnsw.Graph.MeasureScan.
+	graphPays = 25
 	// scansForGraph is how many comparisons with every image take the time of reading and verifying the graph.
 	scansForGraph = 16
 )

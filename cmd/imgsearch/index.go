@@ -22,6 +22,7 @@ type indexFlags struct {
 	threads   int
 	thumbnail int
 	graph     hnsw.Options
+	target    float64
 	json      bool
 }
 
@@ -50,6 +51,7 @@ with the rest. Without --encoder a new collection uses the built-in encoder, and
 	flags.IntVar(&f.graph.M, "m", 0, "a node of a new collection's graph has `N` links (default: 16)")
 	flags.IntVar(&f.graph.EfConstruction, "ef-construction", 0, "a new node chooses its links from `N` candidates (default: 200)")
 	flags.IntVar(&f.graph.EfSearch, "ef-search", 0, "a search keeps `N` candidates (default: 200)")
+	flags.Float64Var(&f.target, "target-recall", 0, "measure on a sample how many candidates a search needs to find this share `R` of the ten nearest, such as 0.99, and keep as many from now on")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
 	return cmd
 }
@@ -62,13 +64,19 @@ type indexReport struct {
 	Index  string `json:"index"`
 	Images int    `json:"images"`
 	search.AddReport
-	Skipped int     `json:"skipped"`
-	Seconds float64 `json:"seconds"`
+	Skipped int `json:"skipped"`
+	// EfSearch and Recall are what --target-recall found.
+	EfSearch int     `json:"ef_search,omitempty"`
+	Recall   float64 `json:"recall,omitempty"`
+	Seconds  float64 `json:"seconds"`
 }
 
 func runIndex(ctx context.Context, s *streams, f indexFlags, names []string, changed func(string) bool) error {
 	if err := requireFlag("index", f.index, "photos.imgsearch"); err != nil {
 		return err
+	}
+	if changed("target-recall") && !(f.target > 0 && f.target <= 1) {
+		return usagef("--target-recall %v: must be above 0 and at most 1", f.target)
 	}
 	ds, err := dataset.OpenAll(ctx, names, dataset.Options{})
 	if err != nil {
@@ -81,6 +89,9 @@ func runIndex(ctx context.Context, s *streams, f indexFlags, names []string, cha
 	}
 	report, err := addImages(ctx, s, c, ds, search.AddOptions{Prune: f.prune, Roots: names, Threads: f.threads})
 	nothing := made && isEmpty(c)
+	if err == nil && f.target > 0 && !nothing {
+		err = reachRecall(ctx, c, f, &report)
+	}
 	if err = errors.Join(err, c.Close()); nothing {
 		// A new collection that nothing came into is not left behind.
 		err = errors.Join(err, os.Remove(f.index))
@@ -97,10 +108,20 @@ func runIndex(ctx context.Context, s *streams, f indexFlags, names []string, cha
 	} else {
 		fmt.Fprintf(s.out, "%s: %s (%s) in %s\n", f.index, count(report.Images, "image"), report.changes(),
 			duration(time.Duration(report.Seconds*float64(time.Second))))
+		if report.EfSearch > 0 {
+			fmt.Fprintf(s.out, "a search keeps %s: recall %.4f on a sample\n", count(report.EfSearch, "candidate"), report.Recall)
+		}
 	}
 	if err == nil && report.Skipped > 0 {
 		return incompleteError{report.Skipped, "input"}
 	}
+	return err
+}
+
+// reachRecall makes searches find the share of the nearest that was asked for.
+func reachRecall(ctx context.Context, c *search.Collection, f indexFlags, report *indexReport) error {
+	found, err := c.SetTargetRecall(ctx, f.target, f.threads)
+	report.EfSearch, report.Recall = found.Ef, found.Recall
 	return err
 }
 
