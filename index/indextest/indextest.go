@@ -32,12 +32,15 @@ type Replacer interface {
 }
 
 // Run runs the suite. floor is the least ANN recall@10 that the index must reach, a neighbour as close as the true tenth
-// counting as found.
+// counting as found; under the inner product, where the nearest of an embedding may lie anywhere, it is less by .05.
 func Run(t *testing.T, make New, floor float64) {
 	t.Helper()
 	for _, metric := range []index.Metric{index.L2, index.Cosine, index.InnerProduct} {
 		t.Run(string(metric), func(t *testing.T) {
 			s := suite{make: make, metric: metric, floor: floor}
+			if metric == index.InnerProduct {
+				s.floor -= innerProductLess
+			}
 			t.Run("Empty", s.empty)
 			t.Run("Errors", s.errors)
 			t.Run("Distances", s.distances)
@@ -59,6 +62,8 @@ func Run(t *testing.T, make New, floor float64) {
 		}
 	})
 }
+
+const innerProductLess = 0.05
 
 type suite struct {
 	make   New
@@ -312,7 +317,7 @@ func (s suite) repeatable(t *testing.T) {
 // equalEmbeddings makes 3,000 of 20,000 embeddings equal; they must not hide anything, and be found like the others.
 func (s suite) equalEmbeddings(t *testing.T) {
 	n, dim, equal := 20000, 16, 3000
-	if testing.Short() || s.floor < 0.95 {
+	if testing.Short() || s.floor < 0.94 {
 		n, equal = 2000, 300
 	}
 	embeddings := Clustered(11, n, dim, 20)
