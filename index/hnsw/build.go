@@ -85,6 +85,9 @@ func (g *Graph) appendNodes(ids []dataset.ID, embeddings []float32) (slots []uin
 	defer g.state.Unlock()
 	slots = make([]uint32, len(ids))
 	from := len(g.ids)
+	g.ids, g.levels = slices.Grow(g.ids, len(ids)), slices.Grow(g.levels, len(ids))
+	g.parents, g.children = slices.Grow(g.parents, len(ids)), slices.Grow(g.children, len(ids))
+	g.upperAt = slices.Grow(g.upperAt, len(ids))
 	for i, id := range ids {
 		if g.slots == nil && id != dataset.ID(len(g.ids)) {
 			g.mapSlots()
