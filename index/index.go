@@ -25,7 +25,7 @@ type Neighbor struct {
 // some, and say what decides how many.
 //
 // Search may be called from several goroutines at once while nothing is added or removed; Add and Remove need exclusive
-// access. An error leaves the index as it was.
+// access, but for hnsw's graph, which is searched while it changes. An error leaves the index as it was.
 type Index interface {
 	// Metric is the distance that Search measures.
 	Metric() Metric

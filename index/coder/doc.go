@@ -10,7 +10,8 @@
 // Equal embeddings, of which the library would link a few to each other and nothing else, are one node of its graph.
 //
 // What cannot be mended from outside: the library walks Go maps, so two graphs of the same embeddings differ, and so
-// can two answers of one graph. Below Options.Fetch embeddings everything is compared and the library is not asked.
+// can two answers of one graph. Below Options.Fetch embeddings, and under the inner product, which the library does not
+// have, everything is compared and the library is not asked.
 //
 // The library does not build on Windows, so this package is empty there.
 package coder

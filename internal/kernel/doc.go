@@ -32,6 +32,11 @@
 // distances ([ExpSum], [RowRange]) and the optimiser's step ([SGD]) do a few operations a value, so memory sets their
 // pace. Each makes one pass and takes in what would otherwise need another: ReLU, the mask of its gradient, weight decay.
 //
+// # Graphs
+//
+// [GatherRows] follows the links of a node to the rows that a search has not seen, and asks for them ahead of their use;
+// [SquaredL2Codes] and [SquaredL2Each] compare a query with such rows.
+//
 // # Reproducibility
 //
 // No result depends on the number of threads, on the alignment of a slice or on what else the machine does.
@@ -41,6 +46,7 @@
 //     one thread or by many. AVX-512 and AVX2 give the same bits.
 //   - [Dot], [DotRows], and likewise [SquaredL2], [SquaredL2Rows] and [SquaredL2Each], give the same bits for the same
 //     pair of vectors; AVX-512 and AVX2 give the same bits.
+//   - [SquaredL2Codes] is about whole numbers and gives the same on every path.
 //   - [Conv] and [Winograd] document their order of summation; it depends on the shape and, for the gradient of the
 //     weights, on the number of images. AVX-512 and AVX2 give the same bits.
 //   - [ConvBF16] and [WinogradBF16] likewise, but that AVX2 runs plain Go there, which may differ from AVX-512 in the last
