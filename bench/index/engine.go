@@ -10,7 +10,18 @@ import (
 	"imgsearch/index/coder"
 	"imgsearch/index/exact"
 	"imgsearch/index/hnsw"
+	"imgsearch/internal/usage"
 )
+
+var start = time.Now()
+
+// processorTime is that of this process so far, or the clock's where the system does not tell it.
+func processorTime() time.Duration {
+	if t := usage.ProcessorTime(); t > 0 {
+		return t
+	}
+	return time.Since(start)
+}
 
 // neighbors is how many are asked for.
 const neighbors = 10
