@@ -41,6 +41,7 @@ func files() map[string][]byte {
 		"view_amd64.s":               viewFile(),
 		"rows_amd64.s":               rowsFile(),
 		"solver_amd64.s":             solverFile(),
+		"plane_amd64.s":              planeFile(),
 		"convbf16_amd64.s":           convBF16File(),
 		"convbf16stubs_amd64.go":     convBF16Stubs(),
 		"winogradbf16_amd64.s":       winogradBF16File(),

@@ -1,0 +1,87 @@
+package main
+
+import "fmt"
+
+// planeFile holds the forces between points of a plane.
+func planeFile() []byte {
+	f := newFile(`
+Forces between a point and n others, with w = 1/(1+d^2) of the distance. The sums run in 16 lanes, point i in lane i%16,
+which are then added as a tree.`)
+	maskTable(f)
+	f.WriteString("\nDATA planeOne<>+0(SB)/4, $0x3f800000\nGLOBL planeOne<>(SB), RODATA|NOPTR, $4\n")
+	for _, s := range []isa{avx512, avx2} {
+		planeForce(f, s, true)
+		planeForce(f, s, false)
+	}
+	return f.Bytes()
+}
+
+// planeForce writes the function that sums m*w*w*(p - q) over the points q, and m*w; or, where repel is not set, m*w*(p - q)
+// alone.
+func planeForce(f *asm, s isa, repel bool) {
+	name, args, sums := "attract", 48, []string{"fx+40(FP)", "fy+44(FP)"}
+	if repel {
+		name, args, sums = "repel", 52, append(sums, "sum+48(FP)")
+	}
+	f.text(fmt.Sprintf("%s%d", name, 32*s.lanes), args, "The forces of n points of masses m on the point (px, py).")
+	f.op("MOVQ", "x+0(FP)", "SI")
+	f.op("MOVQ", "y+8(FP)", "DI")
+	f.op("MOVQ", "m+16(FP)", "R8")
+	f.op("MOVQ", "n+24(FP)", "BX")
+	const fx, fy, sum, px, py, one, dx, dy, w, mask = 2, 4, 6, 8, 9, 10, 11, 12, 13, 15
+	f.op("VBROADCASTSS", "px+32(FP)", s.reg(px))
+	f.op("VBROADCASTSS", "py+36(FP)", s.reg(py))
+	f.op("VBROADCASTSS", "planeOne<>(SB)", s.reg(one))
+	for _, r := range []int{fx, fy, sum}[:len(sums)] {
+		for h := range s.halves() {
+			s.zero(f, r+h)
+		}
+	}
+	act := func(h int, x, y, m string) {
+		f.op("VSUBPS", x, s.reg(px), s.reg(dx))
+		f.op("VSUBPS", y, s.reg(py), s.reg(dy))
+		f.op("VMOVAPS", s.reg(one), s.reg(w))
+		f.op("VFMADD231PS", s.reg(dx), s.reg(dx), s.reg(w))
+		f.op("VFMADD231PS", s.reg(dy), s.reg(dy), s.reg(w))
+		f.op("VDIVPS", s.reg(w), s.reg(one), s.reg(w))
+		f.op("VMULPS", m, s.reg(w), s.reg(0))
+		if repel {
+			f.op("VADDPS", s.reg(0), s.reg(sum+h), s.reg(sum+h))
+			f.op("VMULPS", s.reg(w), s.reg(0), s.reg(0))
+		}
+		f.op("VFMADD231PS", s.reg(0), s.reg(dx), s.reg(fx+h))
+		f.op("VFMADD231PS", s.reg(0), s.reg(dy), s.reg(fy+h))
+	}
+	f.op("SUBQ", "$16", "BX")
+	f.op("JLT", "rest")
+	f.label("loop")
+	for h := range s.halves() {
+		act(h, at(32*h, "SI"), at(32*h, "DI"), at(32*h, "R8"))
+	}
+	for _, p := range []string{"SI", "DI", "R8"} {
+		f.op("ADDQ", "$64", p)
+	}
+	f.op("SUBQ", "$16", "BX")
+	f.op("JGE", "loop")
+	f.label("rest")
+	f.op("ADDQ", "$16", "BX")
+	f.op("JEQ", "end")
+	f.note("What is past the end has mass 0.")
+	s.masks(f, "BX", 1)
+	for h := range s.halves() {
+		m := s.mask(f, h, mask)
+		s.load(f, at(32*h, "SI"), dx, m)
+		s.load(f, at(32*h, "DI"), dy, m)
+		s.load(f, at(32*h, "R8"), 1, m)
+		act(h, s.reg(dx), s.reg(dy), s.reg(1))
+	}
+	f.label("end")
+	for i, to := range sums {
+		for h := range s.halves() {
+			f.op("VMOVAPS", s.reg(2+2*i+h), s.reg(h))
+		}
+		s.sumLanes(f)
+		f.op("VMOVSS", "X0", to)
+	}
+	f.ret()
+}
