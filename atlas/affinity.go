@@ -20,6 +20,40 @@ type affinities struct {
 	entropy float64
 }
 
+// half is the distribution of a point over its neighbours, p(j|i): their positions in the list of points, and the values.
+type half struct {
+	at     []int32
+	values []float64
+}
+
+// weigh fits a Gaussian to the nearest 3 * perplexity neighbours of a point so that the distribution has the perplexity, or
+// a third of the number of neighbours where there are fewer.
+func weigh(position map[dataset.ID]int32, own dataset.ID, neighbors []index.Neighbor, metric index.Metric, perplexity float64) (half, error) {
+	most := int(3 * perplexity)
+	at := make([]int32, 0, most)
+	squared := make([]float64, 0, most)
+	for _, neighbor := range neighbors {
+		j, ok := position[neighbor.ID]
+		d := float64(neighbor.Distance)
+		switch {
+		case !ok:
+			return half{}, fmt.Errorf("%w: id %d is a neighbour of %d but no point of the map", ErrNeighbors, neighbor.ID, own)
+		case !(d >= -1e-4) || math.IsInf(d, 0):
+			return half{}, fmt.Errorf("%w: id %d is a neighbour of %d at distance %v", ErrNeighbors, neighbor.ID, own, d)
+		case neighbor.ID == own || len(at) == most:
+			continue
+		}
+		d = max(d, 0)
+		if metric == index.Cosine {
+			d = 2 * d // the squared distance of vectors of length one
+		} else {
+			d *= d
+		}
+		at, squared = append(at, j), append(squared, d)
+	}
+	return half{at, calibrate(squared, min(perplexity, float64(len(at))/3))}, nil
+}
+
 // newAffinities fits a Gaussian to each point's neighbours so that the distribution over them has the perplexity
 // (van der Maaten & Hinton 2008, section 2) and makes it symmetric: p(i, j) = (p(j|i) + p(i|j)) / 2n. Only the nearest
 // 3 * perplexity neighbours count (van der Maaten 2014, section 4.1). A point with few neighbours gets at most a third
@@ -33,38 +67,10 @@ func newAffinities(ids []dataset.ID, neighbors [][]index.Neighbor, metric index.
 		}
 		position[id] = int32(i)
 	}
-	most := int(3 * perplexity)
-	type half struct {
-		at     []int32
-		values []float64
-	}
 	halves := make([]half, n)
 	problems := make([]error, n)
 	kernel.Parallel(threads, n, func(i int) {
-		at := make([]int32, 0, most)
-		squared := make([]float64, 0, most)
-		for _, neighbor := range neighbors[i] {
-			j, ok := position[neighbor.ID]
-			d := float64(neighbor.Distance)
-			switch {
-			case !ok:
-				problems[i] = fmt.Errorf("%w: id %d is a neighbour of %d but no point of the map", ErrNeighbors, neighbor.ID, ids[i])
-				return
-			case !(d >= -1e-4) || math.IsInf(d, 0):
-				problems[i] = fmt.Errorf("%w: id %d is a neighbour of %d at distance %v", ErrNeighbors, neighbor.ID, ids[i], d)
-				return
-			case int(j) == i || len(at) == most:
-				continue
-			}
-			d = max(d, 0)
-			if metric == index.Cosine {
-				d = 2 * d // the squared distance of vectors of length one
-			} else {
-				d *= d
-			}
-			at, squared = append(at, j), append(squared, d)
-		}
-		halves[i] = half{at, calibrate(squared, min(perplexity, float64(len(at))/3))}
+		halves[i], problems[i] = weigh(position, ids[i], neighbors[i], metric, perplexity)
 	})
 	for _, err := range problems {
 		if err != nil {

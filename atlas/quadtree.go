@@ -8,7 +8,7 @@ import (
 
 const (
 	// leafPoints is the number of points that the tree does not part any further.
-	leafPoints = 8
+	leafPoints = 16
 	// groupPoints bounds the number of neighbouring points that share one walk through the tree.
 	groupPoints = 32
 	// mortonBits is the number of bits of a cell's coordinate, and the depth of the tree.
@@ -21,7 +21,7 @@ const (
 //
 // In place of a walk for each point, groups of neighbouring points share one: it gathers the cells and points that act
 // on the whole group, by the distance from the group's nearest edge, which is never less exact than a walk of their
-// own. The sums over that list are a plain loop.
+// own. The sums over that list are [kernel.Repel].
 type quadtree struct {
 	order []int32  // the points along the curve
 	codes []uint32 // their places on it
@@ -194,6 +194,14 @@ func (t *quadtree) add(from, to, level int, grouped bool) box {
 // interactions are what acts on a group.
 type interactions struct{ x, y, mass []float32 }
 
+// ones are the masses of single points.
+var ones = func() (m [8 * leafPoints]float32) {
+	for i := range m {
+		m[i] = 1
+	}
+	return m
+}()
+
 func (l *interactions) add(x, y, mass float32) {
 	l.x, l.y, l.mass = append(l.x, x), append(l.y, y), append(l.mass, mass)
 }
@@ -212,7 +220,12 @@ func (t *quadtree) repulsion(forces []float32, theta float64, threads int, lists
 		for g := from; g < to; g++ {
 			node := t.groups[g]
 			first, last := t.first[node], t.last[node]
-			t.gather(list, first, last, theta2)
+			minX, maxX, minY, maxY := t.x[first], t.x[first], t.y[first], t.y[first]
+			for s := first + 1; s < last; s++ {
+				minX, maxX = min(minX, t.x[s]), max(maxX, t.x[s])
+				minY, maxY = min(minY, t.y[s]), max(maxY, t.y[s])
+			}
+			t.gather(list, minX, maxX, minY, maxY, theta2)
 			t.sums[g] = t.act(list, first, last, forces)
 		}
 	})
@@ -223,14 +236,9 @@ func (t *quadtree) repulsion(forces []float32, theta float64, threads int, lists
 	return sum - float64(len(t.order)) // without each point's own
 }
 
-// gather fills the list with what acts on the points [first, last).
-func (t *quadtree) gather(list *interactions, first, last int32, theta2 float32) {
+// gather fills the list with what acts on points within a box.
+func (t *quadtree) gather(list *interactions, minX, maxX, minY, maxY, theta2 float32) {
 	list.x, list.y, list.mass = list.x[:0], list.y[:0], list.mass[:0]
-	minX, maxX, minY, maxY := t.x[first], t.x[first], t.y[first], t.y[first]
-	for s := first + 1; s < last; s++ {
-		minX, maxX = min(minX, t.x[s]), max(maxX, t.x[s])
-		minY, maxY = min(minY, t.y[s]), max(maxY, t.y[s])
-	}
 	for node := int32(0); int(node) < len(t.skip); {
 		x, y := t.nodeX[node], t.nodeY[node]
 		dx := max(minX-x, x-maxX, 0)
@@ -246,9 +254,9 @@ func (t *quadtree) gather(list *interactions, first, last int32, theta2 float32)
 			list.add(x, y, t.mass[node])
 			node = t.skip[node]
 		default:
-			for s := t.first[node]; s < t.last[node]; s++ {
-				list.add(t.x[s], t.y[s], 1)
-			}
+			from, to := t.first[node], t.last[node]
+			list.x, list.y = append(list.x, t.x[from:to]...), append(list.y, t.y[from:to]...)
+			list.mass = append(list.mass, ones[:to-from]...)
 			node = t.skip[node]
 		}
 	}
@@ -257,49 +265,11 @@ func (t *quadtree) gather(list *interactions, first, last int32, theta2 float32)
 // act sums the list's forces on the points [first, last) and returns the sum of the weights.
 func (t *quadtree) act(list *interactions, first, last int32, forces []float32) float64 {
 	total := 0.0
-	s := first
-	for ; s+1 < last; s += 2 {
-		f := pairForces(list, t.x[s], t.y[s], t.x[s+1], t.y[s+1])
-		i, j := t.order[s], t.order[s+1]
-		forces[2*i], forces[2*i+1] = f.x0, f.y0
-		forces[2*j], forces[2*j+1] = f.x1, f.y1
-		total += float64(f.sum0) + float64(f.sum1)
-	}
-	if s < last {
-		f := pairForces(list, t.x[s], t.y[s], t.x[s], t.y[s])
+	for s := first; s < last; s++ {
+		fx, fy, sum := kernel.Repel(list.x, list.y, list.mass, t.x[s], t.y[s])
 		i := t.order[s]
-		forces[2*i], forces[2*i+1] = f.x0, f.y0
-		total += float64(f.sum0)
+		forces[2*i], forces[2*i+1] = fx, fy
+		total += float64(sum)
 	}
 	return total
-}
-
-// pair holds the forces on two points.
-type pair struct{ x0, y0, sum0, x1, y1, sum1 float32 }
-
-// pairForces works on two points at once, whose chains of operations fill each other's gaps; one division serves both:
-// 1/a = b/(ab). The product cannot overflow while points are less than 10^9 apart.
-func pairForces(list *interactions, px0, py0, px1, py1 float32) (f pair) {
-	xs := list.x
-	ys, masses := list.y[:len(xs)], list.mass[:len(xs)]
-	var fx0, fy0, sum0, fx1, fy1, sum1 float32
-	for i, x := range xs {
-		y, mass := ys[i], masses[i]
-		dx0, dy0 := px0-x, py0-y
-		dx1, dy1 := px1-x, py1-y
-		a := 1 + dx0*dx0 + dy0*dy0
-		b := 1 + dx1*dx1 + dy1*dy1
-		inverse := 1 / (a * b)
-		w0, w1 := b*inverse, a*inverse
-		m0, m1 := mass*w0, mass*w1
-		sum0 += m0
-		sum1 += m1
-		m0 *= w0
-		m1 *= w1
-		fx0 += m0 * dx0
-		fy0 += m0 * dy0
-		fx1 += m1 * dx1
-		fy1 += m1 * dy1
-	}
-	return pair{fx0, fy0, sum0, fx1, fy1, sum1}
 }
