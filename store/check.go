@@ -55,10 +55,39 @@ func (v *View) Check(ctx context.Context, report func(error)) error {
 			return err
 		}
 	}
+	if !damaged[mapArray] {
+		v.checkMap(ids, report)
+	}
 	if !damaged[vectorArray] {
 		return v.checkEmbeddings(ctx, ids, report)
 	}
 	return nil
+}
+
+// checkMap checks that images have a position or none, and all one where the map is of this generation.
+func (v *View) checkMap(ids IDs, report func(error)) {
+	h := v.st.header
+	if h.MapGeneration == 0 {
+		return
+	}
+	positions, err := v.Map()
+	if err != nil {
+		report(err)
+		return
+	}
+	for id := range ids.All() {
+		none := true
+		if n := int(id / ChunkRows); n < len(positions) {
+			at := positions[n][2*(id%ChunkRows):][:2]
+			none = at[0] != at[0] && at[1] != at[1]
+			if !none && !finite(at) {
+				report(fmt.Errorf("position %d: %w: is %v", id, ErrCorrupt, at))
+			}
+		}
+		if none && h.MapGeneration == h.Generation {
+			report(fmt.Errorf("position %d: %w: is missing in the map of this state", id, ErrCorrupt))
+		}
+	}
 }
 
 // each calls fn with the elements of a tree.

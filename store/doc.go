@@ -1,8 +1,8 @@
-// Package store keeps a collection in one bbolt file: the encoder, the records, the thumbnails, the embeddings and the
-// parts of the neighbour graph, all under one generation number.
+// Package store keeps a collection in one bbolt file: the encoder, the records, the thumbnails, the embeddings, the
+// parts of the neighbour graph and the positions on the map, all under one generation number.
 //
-// [Create] and [Open] give a [Store]. [Store.View] shows the last committed state as a [View]; [Store.Apply] and
-// [Store.PutGraph] each commit one change as a whole. The store knows nothing of encoders, distances or graphs: the
+// [Create] and [Open] give a [Store]. [Store.View] shows the last committed state as a [View]; [Store.Apply],
+// [Store.PutGraph] and [Store.PutMap] each commit one change as a whole. The store knows nothing of encoders, distances or graphs: the
 // encoder is bytes with a fingerprint, the metric a word, the options and the graph's parts are bytes.
 //
 // # The file
@@ -16,6 +16,7 @@
 //	records      64 records a value, behind a table of offsets
 //	vectors      1,024 embeddings a value, [1024, dim] float32, zeros at the end, read in place from the mapping
 //	thumbnails   16 thumbnails a value, behind a table of offsets
+//	map          1,024 positions on the map a value, [1024, 2] float32, NaN where an image has none; may be missing
 //	graph/NAME   the parts of the neighbour graph, as the index cuts them
 //
 // An id is a position in records, vectors and thumbnails, so nothing is searched for: what is not where it must be is

@@ -18,6 +18,7 @@ const (
 	kindVectors
 	kindThumbnails
 	kindGraph
+	kindMap
 )
 
 // Every value is a frame: 16 bytes, then the payload, then zeros up to a multiple of 8.

@@ -28,11 +28,13 @@ const (
 	MaxGraphParts  = 64
 	maxHeader      = 1 << 20
 	maxGraphValues = 1 << 26
+	maxMapInfo     = 1 << 14
 )
 
 // How many ids share a value. The numbers are part of the format.
 const (
-	// ChunkRows is the number of embeddings in each slice that [View.Embeddings] returns.
+	// ChunkRows is the number of embeddings in each slice that [View.Embeddings] returns, and of positions in those of
+	// [View.Map].
 	ChunkRows = 1024
 
 	recordsPerValue    = 64
@@ -50,6 +52,7 @@ const (
 	recordArray     = "records"
 	vectorArray     = "vectors"
 	thumbnailArray  = "thumbnails"
+	mapArray        = "map"
 	graphPrefix     = "graph/"
 )
 
@@ -74,6 +77,11 @@ type Header struct {
 	// GraphGeneration is the generation that the stored graph was made for; the graph is stale where the two differ.
 	// 0 means that there is no graph.
 	GraphGeneration uint64
+	// MapGeneration is the generation that positions on a map were stored for: all images of that time have one. 0 means
+	// that there is no map.
+	MapGeneration uint64
+	// MapInfo is what the caller noted of the map, JSON.
+	MapInfo json.RawMessage
 }
 
 // header is what the file says.
@@ -103,6 +111,8 @@ type headerJSON struct {
 	Count           uint64           `json:"count"`
 	Generation      uint64           `json:"generation"`
 	GraphGeneration uint64           `json:"graph_generation"`
+	MapGeneration   uint64           `json:"map_generation,omitempty"`
+	MapInfo         json.RawMessage  `json:"map,omitempty"`
 	Arrays          map[string]array `json:"arrays"`
 }
 
@@ -110,7 +120,7 @@ func (h header) encode() ([]byte, error) {
 	return json.Marshal(headerJSON{
 		Format: FormatVersion, Created: h.Created, Fingerprint: h.Fingerprint, Dim: h.Dim, Metric: h.Metric,
 		Options: h.Options, NextID: uint64(h.NextID), Count: uint64(h.Count), Generation: h.Generation,
-		GraphGeneration: h.GraphGeneration, Arrays: h.arrays,
+		GraphGeneration: h.GraphGeneration, MapGeneration: h.MapGeneration, MapInfo: h.MapInfo, Arrays: h.arrays,
 	})
 }
 
@@ -139,7 +149,7 @@ func decodeHeader(payload []byte) (header, error) {
 		Header: Header{
 			Created: j.Created, Fingerprint: j.Fingerprint, Dim: j.Dim, Metric: j.Metric, Options: j.Options,
 			NextID: dataset.ID(j.NextID), Count: int(j.Count), Generation: j.Generation,
-			GraphGeneration: j.GraphGeneration,
+			GraphGeneration: j.GraphGeneration, MapGeneration: j.MapGeneration, MapInfo: j.MapInfo,
 		},
 		arrays: j.Arrays,
 	}
@@ -157,6 +167,17 @@ func (h header) check() error {
 	if h.GraphGeneration > h.Generation {
 		return fmt.Errorf("graph of generation %d in a collection of generation %d", h.GraphGeneration, h.Generation)
 	}
+	if h.MapGeneration > h.Generation {
+		return fmt.Errorf("map of generation %d in a collection of generation %d", h.MapGeneration, h.Generation)
+	}
+	// Images that came after the map have no position yet, so its values may be fewer than those of the embeddings.
+	known := 5
+	if info, ok := h.arrays[mapArray]; ok || h.MapGeneration > 0 {
+		known++
+		if most := (uint64(h.NextID) + ChunkRows - 1) / ChunkRows; h.MapGeneration == 0 || info.Values == 0 || uint64(info.Values) > most {
+			return fmt.Errorf("map of generation %d with %d values: at most %d are possible", h.MapGeneration, info.Values, most)
+		}
+	}
 	for name, per := range map[string]uint64{
 		liveArray: idsPerLiveValue, recordArray: recordsPerValue, vectorArray: ChunkRows, thumbnailArray: thumbnailsPerValue,
 	} {
@@ -168,7 +189,7 @@ func (h header) check() error {
 		return fmt.Errorf("encoder has %d values: should have 1", n)
 	}
 	parts := h.graphParts()
-	if len(parts) > MaxGraphParts || len(h.arrays) > 5+len(parts) {
+	if len(parts) > MaxGraphParts || len(h.arrays) > known+len(parts) {
 		return fmt.Errorf("%d arrays: too many", len(h.arrays))
 	}
 	for _, name := range parts {
@@ -193,6 +214,9 @@ func checkHeader(h Header) error {
 	if len(h.Options) > MaxOptions || len(h.Options) > 0 && !json.Valid(h.Options) {
 		return fmt.Errorf("options of %d bytes: must be JSON of at most %d", len(h.Options), MaxOptions)
 	}
+	if len(h.MapInfo) > maxMapInfo || len(h.MapInfo) > 0 && !json.Valid(h.MapInfo) {
+		return fmt.Errorf("notes of %d bytes on the map: must be JSON of at most %d", len(h.MapInfo), maxMapInfo)
+	}
 	return nil
 }
 
@@ -211,7 +235,7 @@ func (h header) graphParts() []string {
 }
 
 func (h header) clone() header {
-	h.Options = slices.Clone(h.Options)
+	h.Options, h.MapInfo = slices.Clone(h.Options), slices.Clone(h.MapInfo)
 	h.arrays = maps.Clone(h.arrays)
 	return h
 }
@@ -229,6 +253,8 @@ func kindOf(array string) kind {
 		return kindVectors
 	case thumbnailArray:
 		return kindThumbnails
+	case mapArray:
+		return kindMap
 	default:
 		return kindGraph
 	}

@@ -242,8 +242,26 @@ func (v *View) GraphPart(name string) ([][]byte, error) {
 	return values, err
 }
 
+// Map returns the positions on the map, in place: slice i holds those of the ids from i*ChunkRows on, [ChunkRows, 2]
+// float32, NaN where an image has none. Images that were added after the map was stored have none, or lie past its end;
+// those of removed images are still there (see IDs). There are none where [Header.MapGeneration] is 0.
+func (v *View) Map() ([][]float32, error) {
+	values, err := v.st.values(mapArray)
+	if err != nil {
+		return nil, err
+	}
+	positions := make([][]float32, len(values))
+	for n, b := range values {
+		if len(b) != 4*2*ChunkRows {
+			return nil, fmt.Errorf("value %d of %s: %w: has %d bytes for %d positions", n, mapArray, ErrCorrupt, len(b), ChunkRows)
+		}
+		positions[n] = Words[float32](b)
+	}
+	return positions, nil
+}
+
 // Usage returns how many bytes of values each kind of content takes: "encoder", "live", "records", "vectors",
-// "thumbnails" and "graph".
+// "thumbnails", "graph" and, where there is one, "map".
 func (v *View) Usage() map[string]int64 {
 	usage := map[string]int64{}
 	for name, a := range v.st.header.arrays {

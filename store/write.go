@@ -180,6 +180,14 @@ func (s *Store) PutGraph(ctx context.Context, generation uint64, parts []GraphPa
 	return s.commit(ctx, func(st *state) (*draft, error) { return graphDraft(st, generation, parts) })
 }
 
+// PutMap commits positions on a map, in place of those that there were: slice i holds those of the ids from i*ChunkRows on,
+// [ChunkRows, 2] float32, both NaN for an id without an image. generation is that of the header when the images were read;
+// another one than the collection's own, a position of an image that is not finite, and a collection without images are
+// ErrInvalid. info is the caller's own, JSON. Errors and waiting are those of Apply.
+func (s *Store) PutMap(ctx context.Context, generation uint64, positions [][]float32, info json.RawMessage) error {
+	return s.commit(ctx, func(st *state) (*draft, error) { return mapDraft(st, generation, positions, info) })
+}
+
 // commit makes a draft of the next state and writes it.
 func (s *Store) commit(ctx context.Context, plan func(*state) (*draft, error)) error {
 	if !s.options.Write {
@@ -567,5 +575,36 @@ func graphDraft(st *state, generation uint64, parts []GraphPart) (*draft, error)
 			delete(d.header.arrays, name)
 		}
 	}
+	return d, d.err
+}
+
+// mapDraft plans new positions on the map.
+func mapDraft(st *state, generation uint64, positions [][]float32, info json.RawMessage) (*draft, error) {
+	if generation != st.header.Generation {
+		return nil, fmt.Errorf("%w: map of generation %d: the collection is at %d", ErrInvalid, generation, st.header.Generation)
+	}
+	ids, err := (&View{st}).IDs()
+	if err != nil {
+		return nil, err
+	}
+	if want := st.header.arrays[vectorArray].Values; len(positions) != int(want) || want == 0 {
+		return nil, fmt.Errorf("%w: map of %d values for %d of embeddings", ErrInvalid, len(positions), want)
+	}
+	for n, chunk := range positions {
+		if len(chunk) != 2*ChunkRows {
+			return nil, fmt.Errorf("%w: value %d of the map has %d numbers: must have %d", ErrInvalid, n, len(chunk), 2*ChunkRows)
+		}
+	}
+	for id := range ids.All() {
+		if at := positions[id/ChunkRows][2*(id%ChunkRows):][:2]; !finite(at) {
+			return nil, fmt.Errorf("%w: position of image %d is %v", ErrInvalid, id, at)
+		}
+	}
+	d := newDraft(st, st.header)
+	d.header.MapGeneration, d.header.MapInfo = generation, slices.Clone(info)
+	for n, chunk := range positions {
+		d.put(mapArray, uint32(n), Bytes(chunk))
+	}
+	d.shorten(mapArray, uint32(len(positions)))
 	return d, d.err
 }
