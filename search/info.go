@@ -27,11 +27,13 @@ type Info struct {
 	Encoder string `json:"encoder"`
 	// Graph describes the neighbour graph.
 	Graph GraphInfo `json:"graph"`
+	// Map describes the positions on a map; nil where there are none.
+	Map *MapInfo `json:"map,omitempty"`
 	// Thumbnail is the longest side of the thumbnails in pixels; 0 where none are kept.
 	Thumbnail int `json:"thumbnail"`
 	// FileBytes is the length of the file in use, free pages within counted.
 	FileBytes int64 `json:"file_bytes"`
-	// Bytes says how many of them hold what: encoder, live (the list of ids), records, vectors, thumbnails, graph.
+	// Bytes says how many of them hold what: encoder, live (the list of ids), records, vectors, thumbnails, graph, map (where there is one).
 	Bytes map[string]int64 `json:"bytes"`
 	// Generation is the number of changes to the set of images; Commit that of all commits.
 	Generation uint64 `json:"generation"`
@@ -66,6 +68,9 @@ func (c *Collection) Info(ctx context.Context) (Info, error) {
 				EfConstruction: c.options.EfConstruction, EfSearch: c.efSearch(), Seed: c.options.Seed,
 			},
 			Thumbnail: c.options.Thumbnail, FileBytes: v.FileSize(), Bytes: v.Usage(), Generation: h.Generation, Commit: v.Commit(),
+		}
+		if info.Map, err = mapInfo(v); err != nil {
+			return err
 		}
 		records, err := v.Records(0, 0)
 		for _, r := range records {

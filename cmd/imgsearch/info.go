@@ -69,6 +69,7 @@ func printInfo(s *streams, info search.Info, made embedder.Metadata) {
 		"encoder", info.Encoder,
 		"  trained on", trainedText(made),
 		"graph", graph,
+		"map", mapText(info.Map),
 		"thumbnails", thumbnails,
 		"size", fileSize(info.FileBytes),
 	}
@@ -81,6 +82,18 @@ func printInfo(s *streams, info search.Info, made embedder.Metadata) {
 	}
 	fmt.Fprintln(s.out)
 	printLabels(s, info.Labels)
+}
+
+// mapText says what is known of the map.
+func mapText(m *search.MapInfo) string {
+	if m == nil {
+		return "none (make one: imgsearch map)"
+	}
+	text := fmt.Sprintf("%s, perplexity %g, divergence %.3f", count(m.Laid, "image"), m.Perplexity, m.Divergence)
+	if m.Placed > 0 {
+		text += fmt.Sprintf("; %s placed later", thousands(m.Placed))
+	}
+	return text
 }
 
 // printLabels writes how many images have each label.
