@@ -121,8 +121,7 @@ func newRoot(s *streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 	root.AddCommand(
 		newDemo(s), newTrain(s), newIndex(s), newQuery(s), newEval(s), newExport(s), newRemove(s),
-		newDuplicates(s), newOutliers(s),
-		newGroups(s),
+		newMap(s), newGroups(s), newDuplicates(s), newOutliers(s),
 		newDataset(s), newEncoder(s), newInfo(s), newCheck(s), newVersion(s),
 	)
 	root.InitDefaultHelpCmd()
