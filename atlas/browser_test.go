@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -66,22 +65,21 @@ func startBrowser(t *testing.T, plain bool) *browser {
 	ctx, stop = context.WithTimeout(ctx, 9*time.Minute)
 	t.Cleanup(stop)
 	b := &browser{t, ctx}
-	var mu sync.Mutex
-	fail := func(what string) {
-		mu.Lock()
-		defer mu.Unlock()
-		t.Errorf("the page: %s", what)
-	}
-	chromedp.ListenTarget(ctx, func(event any) {
+	fail := func(what string) { t.Errorf("the page: %s", what) }
+	err := chromedp.Listen(ctx, func(event any) {
 		switch e := event.(type) {
 		case *runtime.EventExceptionThrown:
-			fail(e.ExceptionDetails.Error())
+			what := e.ExceptionDetails.Text
+			if x := e.ExceptionDetails.Exception; x != nil {
+				what += ": " + x.Description
+			}
+			fail(what)
 		case *runtime.EventConsoleAPICalled:
-			if e.Type == runtime.APITypeError || e.Type == runtime.APITypeAssert {
+			if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeAssert {
 				fail(fmt.Sprint("console: ", e.Args))
 			}
 		case *cdplog.EventEntryAdded:
-			if e.Entry.Level == cdplog.LevelError {
+			if e.Entry.Level == cdplog.EntryLevelError {
 				fail("log: " + e.Entry.Text)
 			}
 		case *network.EventRequestWillBeSent:
@@ -90,15 +88,27 @@ func startBrowser(t *testing.T, plain bool) *browser {
 			}
 		}
 	})
-	b.do(chromedp.ActionFunc(func(ctx context.Context) error { return network.Enable().Do(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return b
 }
 
-func (b *browser) do(actions ...chromedp.Action) {
+func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Run(b.ctx, actions...); err != nil {
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// ask runs an action that has a result.
+func ask[T any](b *browser, action chromedp.Action[T]) T {
+	b.t.Helper()
+	value, err := chromedp.Run(b.ctx, action)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return value
 }
 
 // open writes a page and opens it.
@@ -113,28 +123,35 @@ func (b *browser) open(page atlas.MapPage) {
 	if err := atlas.WriteMapPage(b.ctx, f, page); err != nil {
 		b.t.Fatal(err)
 	}
-	b.do(chromedp.Navigate("file://"+path), chromedp.Poll("window.imgsearchMap !== undefined", nil, chromedp.WithPollingTimeout(5*time.Minute)))
+	b.do(chromedp.Navigate("file://" + path))
+	ask(b, chromedp.Poll[bool]("window.imgsearchMap !== undefined", chromedp.WithPollingTimeout(5*time.Minute)))
 }
 
-func evaluate[T any](b *browser, script string) (value T) {
+func evaluate[T any](b *browser, script string) T {
 	b.t.Helper()
-	b.do(chromedp.Evaluate(script, &value))
-	return value
+	return ask(b, chromedp.Evaluate[T](script))
+}
+
+// run executes statements in the page.
+func (b *browser) run(script string) {
+	b.t.Helper()
+	evaluate[bool](b, "(() => { "+script+"; return true })()")
 }
 
 type pageState struct {
-	Hovered, Chosen, Images, Shown, Matches int
-	Scale                                   float64
-	WebGL                                   bool
+	Hovered int     `json:"hovered"`
+	Chosen  int     `json:"chosen"`
+	Images  int     `json:"images"`
+	Shown   int     `json:"shown"`
+	Matches int     `json:"matches"`
+	Scale   float64 `json:"scale"`
+	WebGL   bool    `json:"webgl"`
 }
 
 // state waits until the page has drawn.
 func (b *browser) state() pageState {
 	b.t.Helper()
-	var s pageState
-	b.do(chromedp.Evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(imgsearchMap.state()))))", &s,
-		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
-	return s
+	return ask(b, chromedp.Evaluate[pageState]("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(imgsearchMap.state()))))", chromedp.EvalAwaitPromise))
 }
 
 // where returns a point's place in the window.
@@ -144,18 +161,15 @@ func (b *browser) where(i int) (x, y float64) {
 	return at[0], at[1]
 }
 
-func (b *browser) mouse(kind input.MouseType, x, y float64) {
+func (b *browser) move(x, y float64) {
 	b.t.Helper()
-	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
-		p := input.DispatchMouseEvent(kind, x, y)
-		if kind == input.MousePressed || kind == input.MouseReleased {
-			p = p.WithButton(input.Left).WithClickCount(1)
-		}
-		if kind == input.MouseWheel {
-			p = p.WithDeltaX(0).WithDeltaY(-1500)
-		}
-		return p.Do(ctx)
-	}))
+	b.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, x, y))
+}
+
+// wheel zooms in.
+func (b *browser) wheel(x, y float64) {
+	b.t.Helper()
+	b.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseWheel, x, y, func(p *input.DispatchMouseEventParams) { p.DeltaY = -1500 }))
 }
 
 func (b *browser) text(selector string) string {
@@ -170,9 +184,7 @@ func (b *browser) shoot(name string) {
 		return
 	}
 	b.state()
-	var picture []byte
-	b.do(chromedp.CaptureScreenshot(&picture))
-	if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), picture, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), ask(b, chromedp.CaptureScreenshot()), 0o644); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -183,7 +195,11 @@ func (b *browser) dark(yes bool) {
 	if yes {
 		value = "dark"
 	}
-	b.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}}))
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // pageOf makes a page of n points around a place for each label, with pictures of the label's colour.
@@ -196,7 +212,7 @@ func pageOf(n int, labels ...string) atlas.MapPage {
 		p := atlas.MapPoint{ID: dataset.ID(2*i + 1), Source: fmt.Sprintf("photos/summer/%05d.jpg", i),
 			X: float32(9*math.Sqrt(float64(l))*math.Cos(angle) + 3*rng.NormFloat64()), Y: float32(9*math.Sqrt(float64(l))*math.Sin(angle) + 3*rng.NormFloat64())}
 		if len(labels) > 0 {
-			p.Label = dataset.Label(labels[l])
+			p.Label = dataset.Label(labels[l%len(labels)])
 		}
 		page.Points = append(page.Points, p)
 	}
@@ -236,7 +252,7 @@ func TestMapPageInBrowser(t *testing.T) {
 	b.shoot("map-light")
 
 	x, y := b.where(5)
-	b.mouse(input.MouseMoved, x, y)
+	b.move(x, y)
 	if s = b.state(); s.Hovered < 0 {
 		t.Fatalf("nothing is under the pointer at point 5: %+v", s)
 	}
@@ -248,14 +264,13 @@ func TestMapPageInBrowser(t *testing.T) {
 		t.Errorf("%d neighbours under the pointer", got)
 	}
 	b.shoot("map-hover")
-	b.mouse(input.MousePressed, x, y)
-	b.mouse(input.MouseReleased, x, y)
+	b.do(chromedp.MouseClickXY(x, y))
 	s = b.state()
 	if s.Chosen < 0 || !strings.Contains(b.text("#chosen"), fmt.Sprintf("Image %d", 2*s.Chosen+1)) || evaluate[int](b, "document.querySelectorAll('#chosen .near button').length") != 8 {
 		t.Errorf("after a click: %+v, %q", s, b.text("#chosen"))
 	}
 	before := s.Chosen
-	b.do(chromedp.Evaluate("document.querySelector('#chosen .near button').click()", nil))
+	b.run("document.querySelector('#chosen .near button').click()")
 	if s = b.state(); s.Chosen != (before+len(someLabels))%3000 {
 		t.Errorf("a click on the neighbour of %d leads to %d", before, s.Chosen)
 	}
@@ -264,37 +279,39 @@ func TestMapPageInBrowser(t *testing.T) {
 	}
 	b.shoot("map-chosen")
 
-	b.do(chromedp.Evaluate("document.getElementById('home').click(); document.querySelectorAll('#labels .only')[2].click()", nil))
+	b.run("document.getElementById('home').click(); document.querySelectorAll('#labels .only')[2].click()")
 	if s = b.state(); s.Shown != 1 {
 		t.Errorf("one label only: %+v", s)
 	}
 	for i := range 2 * len(someLabels) { // points of other labels are not there
 		x, y := b.where(i)
-		b.mouse(input.MouseMoved, x, y)
+		b.move(x, y)
 		if h := b.state().Hovered; h >= 0 && evaluate[string](b, "document.querySelectorAll('#labels .name')[2].textContent") != someLabels[h%len(someLabels)] {
 			t.Fatalf("point %d of a hidden label is under the pointer", h)
 		}
 	}
 	b.shoot("map-filtered")
-	b.do(chromedp.Evaluate("document.getElementById('all').click()", nil))
+	b.run("document.getElementById('all').click()")
 
 	b.do(chromedp.SendKeys("#query", "summer/0012"))
 	if s = b.state(); s.Matches != 10 || !strings.Contains(b.text("#results"), "10 found") {
 		t.Errorf("a search: %+v, %q", s, b.text("#results"))
 	}
 	b.shoot("map-found")
-	b.do(chromedp.SetValue("#query", ""), chromedp.SendKeys("#query", "4001\r"))
+	b.run("document.getElementById('query').value = ''")
+	b.do(chromedp.SendKeys("#query", "4001\r"))
 	if s = b.state(); s.Matches != 1 || s.Chosen != 2000 {
 		t.Errorf("a search for an id: %+v", s)
 	}
-	b.do(chromedp.SetValue("#query", ""), chromedp.SendKeys("#query", "no such\r"))
+	b.run("document.getElementById('query').value = ''")
+	b.do(chromedp.SendKeys("#query", "no such\r"))
 	if s = b.state(); s.Matches != 0 || !strings.Contains(b.text("#results"), "Nothing found") {
 		t.Errorf("a search for nothing: %+v", s)
 	}
 	b.do(chromedp.SendKeys("#query", "\x1b"))
 
 	scale := b.state().Scale
-	b.mouse(input.MouseWheel, 400, 400)
+	b.wheel(400, 400)
 	if s = b.state(); s.Scale <= scale {
 		t.Errorf("the wheel does not zoom: %v, then %v", scale, s.Scale)
 	}
@@ -309,7 +326,7 @@ func TestMapPageInBrowser(t *testing.T) {
 	if b.state(); paper() != light {
 		t.Error("the switch does not make a dark page light")
 	}
-	b.do(chromedp.Evaluate("document.getElementById('pictures').click()", nil))
+	b.run("document.getElementById('pictures').click()")
 	if s = b.state(); s.Images != 0 {
 		t.Errorf("images although they are turned off: %+v", s)
 	}
@@ -334,9 +351,8 @@ func TestMapPageOfOddInputInBrowser(t *testing.T) {
 	}{{"one", pageOf(1)}, {"bare", bare}, {"equal", equal}, {"thousand", pageOf(3000, thousand...)}} {
 		b.open(c.page)
 		x, y := b.where(0)
-		b.mouse(input.MouseMoved, x, y)
-		b.mouse(input.MousePressed, x, y)
-		b.mouse(input.MouseReleased, x, y)
+		b.move(x, y)
+		b.do(chromedp.MouseClickXY(x, y))
 		if s := b.state(); s.Chosen < 0 || s.WebGL {
 			t.Errorf("%s: after a click %+v", c.name, s)
 		}
@@ -345,8 +361,9 @@ func TestMapPageOfOddInputInBrowser(t *testing.T) {
 	if shown := evaluate[bool](b, "document.getElementById('labelQuery').hidden"); shown {
 		t.Error("a thousand labels cannot be searched")
 	}
-	b.do(chromedp.Evaluate("document.getElementById('none').click()", nil), chromedp.SendKeys("#labelQuery", "label 99"))
-	b.do(chromedp.Evaluate("document.getElementById('all').click()", nil))
+	b.run("document.getElementById('none').click()")
+	b.do(chromedp.SendKeys("#labelQuery", "label 99"))
+	b.run("document.getElementById('all').click()")
 	if s := b.state(); s.Shown != 11 { // 99 and 990 to 999
 		t.Errorf("%d labels are shown", s.Shown)
 	}
@@ -362,7 +379,7 @@ func TestMapPageOf60000InBrowser(t *testing.T) {
 	t.Logf("WebGL %t: a frame of all points takes %.1f ms, least %.1f ms", s.WebGL, times[len(times)/2], times[0])
 	b.shoot("map-60000")
 	for range 3 {
-		b.mouse(input.MouseWheel, 500, 400)
+		b.wheel(500, 400)
 	}
 	s = b.state()
 	times = evaluate[[]float64](b, "Array.from({length: 15}, () => imgsearchMap.frame()).sort((a, b) => a - b)")

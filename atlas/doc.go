@@ -5,7 +5,9 @@
 // [Terminal] shows a small picture in a terminal that [Detect] found able to.
 //
 // [TSNE] lays the images out on a plane, like beside like, from lists of neighbours; [PrincipalStart] gives it the place to
-// begin.
+// begin. [Place] lays new images onto a map without moving the others, and [Divergence] judges a map by the definition.
+// [DrawMap], [DrawThumbnailMap], [WriteMapSVG] and [WriteMapPage] show it: as points coloured by label, as the images
+// themselves, and as a page for the browser. docs/map.md has the methods and figures.
 //
 // [Align] measures how much two pictures differ when one is laid over the other, [GroupDuplicates] makes groups of those
 // that differ little, [LabelOutliers] finds labels that disagree with the neighbours'.

@@ -33,6 +33,12 @@
 // queries after opening, and for a large k; and while the graph is stale. [QueryOptions] can choose. Results are sorted by
 // rising distance, equal distances by rising id.
 //
+// # The map
+//
+// [Collection.Map] lays the images out on a plane, like beside like, and keeps the positions in the collection: images that
+// come later are placed beside their neighbours, and nothing that was placed moves. The positions are not part of what Add
+// and Remove change; [Collection.Check] verifies them.
+//
 // # Guarantees
 //
 // Opening takes milliseconds whatever the size: encoder, embeddings and graph are read when they are first needed, in

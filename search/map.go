@@ -222,8 +222,10 @@ func (m *mapping) run(ctx context.Context) (*Map, error) {
 			return made, nil
 		}
 		m.options.OnProgress(MapProgress{Stage: "placing", Total: m.missing})
-		made.Positions, err = atlas.Place(ctx, m.ids, lists, m.kept, o)
-		return made, err
+		if made.Positions, err = atlas.Place(ctx, m.ids, lists, m.kept, o); err != nil {
+			return nil, err
+		}
+		return made, nil
 	}
 	made.Fresh, made.Info.Laid = true, len(m.ids)
 	embeddings := make([]float32, 0, len(m.ids)*m.collection.dim)

@@ -341,3 +341,36 @@ func committed(path string) bool {
 	info, err := c.Info(context.Background())
 	return err == nil && info.Images > 0
 }
+
+// An interrupted map shows the layout as it was then, and the collection does not keep it.
+func TestInterruptMap(t *testing.T) {
+	skipWithoutSignals(t)
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "m.imgsearch"), contents(fixtures(t).sample), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, dir, "map", "--index", "m.imgsearch", "--out", "m.svg", "--iterations", "1000000")
+	began := time.Now()
+	c.until(t, "layout", func() bool {
+		return strings.Contains(c.stderr.String(), "divergence") || time.Since(began) > 15*time.Second
+	})
+	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := c.code(t); code != exitInterrupted {
+		t.Fatalf("exit code %d\n%s", code, c.stderr.String())
+	}
+	said := regexp.MustCompile(`(?m)^imgsearch: interrupted: m\.svg shows the layout after [0-9,]+ steps?; the collection does not keep it, ` +
+		`and the same command with --force begins anew\n\z`)
+	if !said.MatchString(c.stderr.String()) || c.stdout.String() != "" {
+		t.Errorf("stdout %q, stderr\n%s", c.stdout.String(), c.stderr.String())
+	}
+	if !bytes.HasSuffix(contents(filepath.Join(dir, "m.svg")), []byte("</svg>\n")) {
+		t.Error("the map is not whole")
+	}
+	if info := mustRun(t, dir, "info", "m.imgsearch"); !strings.Contains(info, "none (make one: imgsearch map)") {
+		t.Errorf("info says\n%s", info)
+	}
+	mustRun(t, dir, "check", "m.imgsearch")
+}
