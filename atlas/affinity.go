@@ -166,28 +166,30 @@ func calibrate(squared []float64, perplexity float64) []float64 {
 	low, high := 0.0, math.Inf(1)
 	beta := 1 / spread
 	for range 100 {
-		// Entropy of the distribution: log(sum) + beta * mean distance.
-		sum, weighted := 0.0, 0.0
+		// Entropy of the distribution: log(sum) + beta * mean distance. Its slope is -beta times the distances' variance.
+		sum, weighted, squares := 0.0, 0.0, 0.0
 		for _, d := range squared {
 			w := math.Exp(-beta * d)
 			sum += w
 			weighted += w * d
+			squares += w * d * d
 		}
-		entropy := math.Log(sum) + beta*weighted/sum
+		mean := weighted / sum
+		entropy := math.Log(sum) + beta*mean
 		if math.Abs(entropy-want) < 1e-7 {
 			break
 		}
 		if entropy > want {
 			low = beta
-			if math.IsInf(high, 1) {
-				beta *= 2
-			} else {
-				beta = (low + high) / 2
-			}
 		} else {
 			high = beta
-			beta = (low + high) / 2
 		}
+		// Newton's step, or where it leads out of what is left, half the way.
+		next := beta + (entropy-want)/(beta*(squares/sum-mean*mean))
+		if !(next > low && next < high) {
+			next = min((low+high)/2, 2*beta)
+		}
+		beta = next
 		if beta*spread > 1e12 { // equal nearest distances hold the entropy above
 			break
 		}

@@ -169,7 +169,7 @@ func (b *browser) move(x, y float64) {
 // wheel zooms in.
 func (b *browser) wheel(x, y float64) {
 	b.t.Helper()
-	b.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseWheel, x, y, func(p *input.DispatchMouseEventParams) { p.DeltaY = -1500 }))
+	b.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseWheel, x, y, func(p *input.DispatchMouseEventParams) { p.DeltaX, p.DeltaY = 1, -1500 }))
 }
 
 func (b *browser) text(selector string) string {

@@ -237,6 +237,10 @@ func drawInto(img *image.RGBA, box image.Rectangle, m *dataset.Image) {
 	longer := max(m.Width, m.Height)
 	size := image.Pt(max(1, box.Dx()*m.Width/longer), max(1, box.Dx()*m.Height/longer))
 	at := box.Min.Add(box.Size().Sub(size).Div(2))
+	if size == image.Pt(m.Width, m.Height) {
+		draw.Draw(img, image.Rectangle{at, at.Add(size)}, m.RGBA(), image.Point{}, draw.Src)
+		return
+	}
 	draw.CatmullRom.Scale(img, image.Rectangle{at, at.Add(size)}, m.RGBA(), image.Rect(0, 0, m.Width, m.Height), draw.Src, nil)
 }
 

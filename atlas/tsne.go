@@ -152,7 +152,7 @@ type descent struct {
 	positions, velocity, gains []float32 // [n, 2]
 	attraction, repulsion      []float32
 	tree                       quadtree
-	lists, near                []interactions // of each thread
+	lists                      []interactions // of each thread
 }
 
 func newDescent(p *affinities, start []float32, o MapOptions) *descent {
@@ -163,7 +163,7 @@ func newDescent(p *affinities, start []float32, o MapOptions) *descent {
 	for i := range s.gains {
 		s.gains[i] = 1
 	}
-	s.lists, s.near = make([]interactions, kernel.Threads(o.Threads)), make([]interactions, kernel.Threads(o.Threads))
+	s.lists = make([]interactions, kernel.Threads(o.Threads))
 	return s
 }
 
@@ -172,24 +172,16 @@ func newDescent(p *affinities, start []float32, o MapOptions) *descent {
 func (s *descent) gradient() float64 {
 	s.tree.build(s.positions, s.Threads)
 	sum := s.tree.repulsion(s.repulsion, s.Theta, s.Threads, s.lists)
-	kernel.ParallelRanges(s.Threads, s.n, func(worker, from, to int) { s.attract(&s.near[worker], from, to) })
+	kernel.ParallelRanges(s.Threads, s.n, func(_, from, to int) { s.attract(from, to) })
 	return sum
 }
 
 // attract sums p(i, j) w (y_i - y_j) for the points [from, to).
-func (s *descent) attract(near *interactions, from, to int) {
+func (s *descent) attract(from, to int) {
 	y := s.positions
 	for i := from; i < to; i++ {
 		at := s.p.at[s.p.rows[i]:s.p.rows[i+1]]
-		if len(near.x) < len(at) {
-			near.x, near.y = make([]float32, 2*len(at)), make([]float32, 2*len(at))
-		}
-		nearX, nearY := near.x[:len(at)], near.y[:len(at)]
-		for e, j := range at {
-			other := y[2*int(j):][:2]
-			nearX[e], nearY[e] = other[0], other[1]
-		}
-		s.attraction[2*i], s.attraction[2*i+1] = kernel.Attract(nearX, nearY, s.p.values[s.p.rows[i]:s.p.rows[i+1]], y[2*i], y[2*i+1])
+		s.attraction[2*i], s.attraction[2*i+1] = kernel.Attract(y, at, s.p.values[s.p.rows[i]:s.p.rows[i+1]], y[2*i], y[2*i+1])
 	}
 }
 

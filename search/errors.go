@@ -42,6 +42,8 @@ var (
 	ErrOptions = errors.New("unusable option")
 	// ErrEncoder is returned by RequireEncoder for an encoder that did not make the collection.
 	ErrEncoder = errors.New("the collection was made with another encoder (leave the encoder out: the collection holds its own; or index the images into a new file)")
+	// ErrEmpty is returned by Map for a collection without images.
+	ErrEmpty = errors.New("the collection holds no images (put some in: imgsearch index)")
 	// ErrNoThumbnail is returned by Thumbnail for an image of a collection without thumbnails.
 	ErrNoThumbnail = errors.New("no thumbnail is stored (read the image from its source)")
 	// ErrNoLabels is returned by Outliers where fewer than two labels occur.

@@ -69,9 +69,6 @@ type Map struct {
 // MapNeighbors is the number of neighbours in a Map.
 const MapNeighbors = 8
 
-// ErrEmpty is returned by Map for a collection without images.
-var ErrEmpty = errors.New("the collection holds no images (put some in: imgsearch index)")
-
 // errMapMoved says that images came or went while a map was made.
 var errMapMoved = errors.New("the collection was changed while its map was made: try again")
 
