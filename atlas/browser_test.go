@@ -369,7 +369,7 @@ func TestMapPageOfOddInputInBrowser(t *testing.T) {
 	}
 }
 
-// 60,000 points are drawn within a frame.
+// A page of 60,000 points works; how long a frame takes is told, not judged: it depends on the machine.
 func TestMapPageOf60000InBrowser(t *testing.T) {
 	b := startBrowser(t, false)
 	page := pageOf(60000, someLabels...)
@@ -378,9 +378,7 @@ func TestMapPageOf60000InBrowser(t *testing.T) {
 	times := evaluate[[]float64](b, "Array.from({length: 15}, () => imgsearchMap.frame()).sort((a, b) => a - b)")
 	t.Logf("WebGL %t: a frame of all points takes %.1f ms, least %.1f ms", s.WebGL, times[len(times)/2], times[0])
 	b.shoot("map-60000")
-	for range 3 {
-		b.wheel(500, 400)
-	}
+	b.wheel(b.where(0))
 	s = b.state()
 	times = evaluate[[]float64](b, "Array.from({length: 15}, () => imgsearchMap.frame()).sort((a, b) => a - b)")
 	t.Logf("with %d images: %.1f ms, least %.1f ms", s.Images, times[len(times)/2], times[0])
