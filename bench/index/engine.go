@@ -13,16 +13,6 @@ import (
 	"imgsearch/internal/usage"
 )
 
-var start = time.Now()
-
-// processorTime is that of this process so far, or the clock's where the system does not tell it.
-func processorTime() time.Duration {
-	if t := usage.ProcessorTime(); t > 0 {
-		return t
-	}
-	return time.Since(start)
-}
-
 // neighbors is how many are asked for.
 const neighbors = 10
 
@@ -72,7 +62,7 @@ func newCoder(m, _, _ int) (index.Index, error) {
 func (e *ours) build(m, efConstruction, threads int) (built, error) {
 	e.index = nil
 	before := liveHeap()
-	begun, spent := time.Now(), processorTime()
+	begun, spent := time.Now(), usage.SpentTime()
 	x, err := e.create(m, efConstruction, threads)
 	if err != nil {
 		return built{}, err
@@ -84,7 +74,7 @@ func (e *ours) build(m, efConstruction, threads int) (built, error) {
 	if err := x.Add(ids, e.v.gallery); err != nil {
 		return built{}, err
 	}
-	b := built{Processor: (processorTime() - spent).Seconds(), Seconds: time.Since(begun).Seconds()}
+	b := built{Processor: (usage.SpentTime() - spent).Seconds(), Seconds: time.Since(begun).Seconds()}
 	e.index = x
 	b.Bytes = liveHeap() - before
 	return b, nil
@@ -98,13 +88,13 @@ func liveHeap() int64 {
 }
 
 func (e *ours) search(ef int) (float64, error) {
-	begun := processorTime()
+	begun := usage.SpentTime()
 	for from := 0; from < len(e.v.queries); from += embeddingDim {
 		if _, err := e.find(e.index, e.v.queries[from:from+embeddingDim], ef); err != nil {
 			return 0, err
 		}
 	}
-	return (processorTime() - begun).Seconds(), nil
+	return (usage.SpentTime() - begun).Seconds(), nil
 }
 
 func (e *ours) answers(ef int) ([]int64, error) {

@@ -28,6 +28,7 @@ import (
 	"imgsearch/index/exact"
 	"imgsearch/index/hnsw"
 	"imgsearch/internal/kernel"
+	"imgsearch/internal/usage"
 	"imgsearch/search"
 )
 
@@ -184,9 +185,9 @@ func ours(d *data) (m *atlas.Map, s stages, err error) {
 		if err != nil {
 			return
 		}
-		began := processorTime()
+		began := usage.SpentTime()
 		err = fn()
-		*to = (processorTime() - began).Seconds()
+		*to = (usage.SpentTime() - began).Seconds()
 	}
 	var graph *hnsw.Graph
 	var lists [][]index.Neighbor
