@@ -24,6 +24,8 @@ type MapOptions struct {
 	Seed       uint64
 	// Again makes the map anew although one is kept.
 	Again bool
+	// PositionsOnly leaves out the Neighbors of images whose positions are kept, which saves asking for them.
+	PositionsOnly bool
 	// Threads is the number of threads; 0 means all cores. The map does not depend on it.
 	Threads int
 	// OnProgress hears what is being done.
@@ -272,6 +274,9 @@ func (m *mapping) neighbors(ctx context.Context, keep bool, made *Map) ([][]inde
 			i += from
 			k := many
 			if keep && m.kept[2*i]-m.kept[2*i] == 0 {
+				if m.options.PositionsOnly {
+					return
+				}
 				k = MapNeighbors
 			}
 			id := m.ids[i]

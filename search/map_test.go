@@ -35,6 +35,9 @@ func TestMap(t *testing.T) {
 	if err != nil || again.Fresh || !reflect.DeepEqual(again.Positions, first.Positions) || again.Info != first.Info {
 		t.Errorf("the map that is kept: %v, fresh %t, %+v", err, again.Fresh, again.Info)
 	}
+	if bare, err := c.Map(ctx, MapOptions{PositionsOnly: true}); err != nil || bare.Neighbors[5] != nil || !reflect.DeepEqual(bare.Positions, first.Positions) {
+		t.Errorf("the positions only: %v", err)
+	}
 	o.Again, o.Threads = true, 1
 	if anew, err := c.Map(ctx, o); err != nil || !anew.Fresh || !reflect.DeepEqual(anew.Positions, first.Positions) {
 		t.Errorf("made anew by one thread: %v", err)

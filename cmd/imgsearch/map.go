@@ -109,6 +109,7 @@ func runMap(ctx context.Context, s *streams, f mapFlags, changed func(string) bo
 	}
 	defer c.Close()
 	started := time.Now()
+	f.options.PositionsOnly = f.ending() != ".html" // pictures show no neighbours
 	m, err := makeMap(ctx, s, c, f.options)
 	stopped := errors.Is(err, context.Canceled)
 	if m == nil || err != nil && !stopped {
