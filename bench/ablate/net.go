@@ -1,6 +1,10 @@
 package main
 
-import "imgsearch/embedder"
+import (
+	"cmp"
+
+	"imgsearch/embedder"
+)
 
 // net describes an encoder as the presets have it, and what rows change of it. The zero value of a field is the presets'.
 type net struct {
@@ -19,19 +23,10 @@ type net struct {
 }
 
 func (n net) architecture(size, dim int) embedder.Architecture {
-	if n.widths == [3]int{} {
-		n.widths = [3]int{32, 64, 128}
-	}
-	if n.strides == [3]int{} {
-		n.strides = [3]int{1, 2, 2}
-	}
-	if n.dilations == [3]int{} {
-		n.dilations = [3]int{1, 1, 1}
-	}
-	n.blocks, n.pool = max(n.blocks, 1), max(n.pool, 0)
-	if n.pool == 0 {
-		n.pool = 2
-	}
+	widths := cmp.Or(n.widths, [3]int{32, 64, 128})
+	strides := cmp.Or(n.strides, [3]int{1, 2, 2})
+	dilations := cmp.Or(n.dilations, [3]int{1, 1, 1})
+	blocks, pool := cmp.Or(n.blocks, 1), cmp.Or(n.pool, 2)
 	conv := func(out, stride, dilation int) embedder.Layer {
 		return embedder.Layer{Kind: embedder.Conv, Out: out, Kernel: 3, Pad: dilation, Stride: stride, Dilation: dilation}
 	}
@@ -40,18 +35,18 @@ func (n net) architecture(size, dim int) embedder.Architecture {
 		first.Frozen, first.Init = true, embedder.InitWhiten
 	}
 	layers := []embedder.Layer{first}
-	if n.pool > 1 {
-		layers = append(layers, embedder.Layer{Kind: embedder.MaxPool, Kernel: n.pool, Stride: n.pool})
+	if pool > 1 {
+		layers = append(layers, embedder.Layer{Kind: embedder.MaxPool, Kernel: pool, Stride: pool})
 	}
 	layers = append(layers, relu)
-	for i, width := range n.widths {
-		dilation := n.dilations[i]
-		if n.strides[i] > 1 {
-			layers = append(layers, conv(width, n.strides[i], 1), norm, relu)
+	for i, width := range widths {
+		dilation := dilations[i]
+		if strides[i] > 1 {
+			layers = append(layers, conv(width, strides[i], 1), norm, relu)
 		} else {
 			layers = append(layers, conv(width, 1, dilation), norm, relu)
 		}
-		for range n.blocks {
+		for range blocks {
 			body := []embedder.Layer{conv(width, 1, dilation), norm, relu}
 			if n.twoConvs {
 				body = append(body, conv(width, 1, dilation), norm, relu)
