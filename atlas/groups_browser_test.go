@@ -187,4 +187,6 @@ func useGroupsPage(t *testing.T, ctx context.Context, name string, page GroupsPa
 	}
 }
 
-func quotedText(s string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"` }
+func quotedText(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
