@@ -7,7 +7,6 @@ import (
 
 	"imgsearch/dataset"
 	"imgsearch/index"
-	"imgsearch/index/coder"
 	"imgsearch/index/exact"
 	"imgsearch/index/hnsw"
 	"imgsearch/internal/usage"
@@ -52,11 +51,6 @@ func newExact(int, int, int) (index.Index, error) { return exact.New(index.L2, e
 
 func searchExact(x index.Index, query []float32, _ int) ([]index.Neighbor, error) {
 	return x.Search(query, neighbors)
-}
-
-// newCoder takes twice the links: with M as it is the library finds next to nothing (docs/index.md).
-func newCoder(m, _, _ int) (index.Index, error) {
-	return coder.New(index.L2, embeddingDim, coder.Options{M: 2 * m})
 }
 
 func (e *ours) build(m, efConstruction, threads int) (built, error) {
